@@ -1,0 +1,58 @@
+# Needs make and Python 3.11 or newer with venv. Another interpreter: make run PYTHON=python3.12
+PYTHON ?= python3
+UV := .venv/bin/uv
+INSTALL := $(UV) pip install --quiet --python .venv/bin/python
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make lock'
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check fmt lock openapi clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: .venv/run.stamp ## Serve on https://127.0.0.1:8443; the first run also makes keys, database and settings in .trivet/
+	@.venv/bin/trivet init --directory .trivet && exec .venv/bin/trivet serve $(ARGS)
+
+test: .venv/dev.stamp ## Run the whole test suite; some of it: make test ARGS=tests/unit
+	.venv/bin/pytest $(ARGS)
+
+check: .venv/dev.stamp ## Lint, types, layers, and whether generated files have drifted
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/pytest tests/checks
+
+fmt: .venv/dev.stamp ## Format the code and mend what Ruff can mend
+	.venv/bin/ruff check --fix-only
+	.venv/bin/ruff format
+
+lock: .venv/uv.stamp ## Write requirements/*.txt; to newer versions: make lock ARGS=--upgrade
+	$(COMPILE) --group installer -o requirements/uv.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra server --extra postgres --group build -o requirements/run.txt $(ARGS)
+	$(COMPILE) pyproject.toml --all-extras --group build --group dev -c requirements/run.txt -o requirements/dev.txt $(ARGS)
+
+openapi: .venv/run.stamp ## Write openapi/openapi.json from the code
+	.venv/bin/trivet openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
+
+clean: ## Remove the virtual environment and caches; .trivet/, with its keys and database, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+
+# --- what the targets stand on: one .venv, filled from hashed lock files, each step once ---
+
+.venv/uv.stamp: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trivet needs Python 3.11 or newer, and \
+	$(PYTHON) is %d.%d. Name another: make run PYTHON=python3.12" % sys.version_info[:2] or 0)'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/run.stamp: .venv/uv.stamp requirements/run.txt pyproject.toml
+	$(INSTALL) --require-hashes -r requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@

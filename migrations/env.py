@@ -1,0 +1,27 @@
+"""Alembic's environment: runs on the connection that `trivet.store.migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from trivet.store import types
+from trivet.store.tables import metadata
+
+
+def render_item(kind: str, item: object, autogen_context: object) -> str | bool:
+    """Write our own column types into new migrations by their names."""
+    del autogen_context
+    if kind != "type":
+        return False
+    if isinstance(item, types.UtcDateTime):
+        return "types.UtcDateTime()"
+    return "types.ByteText" if item is types.ByteText else "types.Json" if item is types.Json else False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    compare_type=True,
+    render_item=render_item,
+)
+context.run_migrations()

@@ -1,0 +1,183 @@
+"""Who may do what: one table of permissions by role, and the few rules about certificate holders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from trivet.pki.errors import (
+    AccessDeniedError,
+    ExpiredError,
+    NotFoundError,
+    RejectedIdentifierError,
+    RevokedError,
+)
+from trivet.pki.kubernetes import NODE_PREFIX
+from trivet.pki.validity import Validity
+from trivet.store import clusters
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from trivet.pki.names import Names
+    from trivet.pki.profiles import Profile
+    from trivet.store.certificates import StoredCertificate
+    from trivet.store.clusters import Cluster
+
+
+class Permission(StrEnum):
+    """One kind of thing to do; every operation of every front end asks for exactly one."""
+
+    CREATE_CLUSTER = "clusters:create"
+    READ_CLUSTER = "clusters:read"
+    ISSUE = "certificates:issue"
+    RENEW = "certificates:renew"
+    READ_CERTIFICATE = "certificates:read"
+    READ_DECISION = "decisions:read"
+    WRITE_REVOCATION = "revocations:write"
+    PREVIEW_REVOCATION = "revocations:preview"
+    READ_REVOCATION = "revocations:read"
+    WRITE_TOKEN = "tokens:write"  # noqa: S105  a permission, not a secret
+    READ_TOKEN = "tokens:read"  # noqa: S105
+    READ_AUDIT = "audit:read"
+
+
+class Role(StrEnum):
+    """What an access token is for. HOLDER is whoever holds a certificate's key."""
+
+    ADMIN = "admin"
+    ISSUER = "issuer"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    HOLDER = "holder"
+
+
+TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR)
+
+_READ = frozenset({Permission.READ_CLUSTER, Permission.READ_CERTIFICATE})
+PERMISSIONS: Final = {
+    Role.ADMIN: frozenset(Permission) - {Permission.RENEW},
+    Role.ISSUER: _READ | {Permission.ISSUE},
+    Role.APPROVER: _READ | {Permission.READ_REVOCATION, Permission.READ_DECISION},
+    Role.AUDITOR: _READ
+    | {
+        Permission.READ_DECISION,
+        Permission.PREVIEW_REVOCATION,
+        Permission.READ_REVOCATION,
+        Permission.READ_TOKEN,
+        Permission.READ_AUDIT,
+    },
+    # Only with the certificate's own key: a token, however mighty, does not prove possession.
+    Role.HOLDER: _READ | {Permission.RENEW, Permission.ISSUE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Somebody who was authenticated.
+
+    Attributes:
+        name: for records: `token:ID`, or `certificate:SERIAL (CN)`.
+        role: what they may do.
+        cluster_id: the one cluster they may do it in; None for all.
+        certificate: the certificate whose key they hold, for holders.
+        request_id: of the HTTP request, for records.
+    """
+
+    name: str
+    role: Role
+    cluster_id: UUID | None = None
+    certificate: StoredCertificate | None = None
+    request_id: str | None = None
+
+    @property
+    def node(self) -> str | None:
+        """The node that the requester is, as its kubelet client certificate says."""
+        held = self.certificate
+        if held is None or held.profile != "kubelet-client":
+            return None
+        return held.common_name.removeprefix(NODE_PREFIX)
+
+
+def authorize(requester: Requester, permission: Permission, cluster_id: UUID | None, now: datetime) -> None:
+    """Let pass, or refuse.
+
+    Args:
+        requester: who asks.
+        permission: for what.
+        cluster_id: where; None for what concerns all clusters.
+        now: a holder's certificate must be valid.
+
+    Raises:
+        AccessDeniedError: the role lacks the permission, or holds in another cluster only.
+        ExpiredError: the certificate that vouches for the requester is outside its validity.
+        RevokedError: that certificate is revoked.
+    """
+    if permission not in PERMISSIONS[requester.role]:
+        message = f"the role {requester.role} lacks the permission {permission}"
+        raise AccessDeniedError(message)
+    if requester.cluster_id is not None and requester.cluster_id != cluster_id:
+        where = "for all clusters" if cluster_id is None else "in this cluster"
+        message = f"this requester has no permission {permission} {where}"
+        raise AccessDeniedError(message)
+    if requester.certificate is not None:
+        _check_standing(requester.certificate, now)
+
+
+def _check_standing(held: StoredCertificate, now: datetime) -> None:
+    if held.revoked_at is not None:
+        message = (
+            f"the certificate {held.serial} was revoked at {held.revoked_at:%Y-%m-%dT%H:%M:%SZ};"
+            " an administrator can let this node in again by issuing it a new certificate"
+        )
+        raise RevokedError(message)
+    if not Validity(held.not_before, held.not_after).contains(now):
+        message = (
+            f"the certificate {held.serial} was valid from {held.not_before:%Y-%m-%dT%H:%M:%SZ} to"
+            f" {held.not_after:%Y-%m-%dT%H:%M:%SZ}; an issuer can give this holder a new certificate for its names"
+        )
+        raise ExpiredError(message)
+
+
+def authorized_cluster(
+    connection: Connection, requester: Requester, permission: Permission, name: str, now: datetime
+) -> Cluster:
+    """The cluster of that name, if the requester may do this in it.
+
+    Raises:
+        NotFoundError: there is no such cluster (for those who may know).
+        AccessDeniedError, ExpiredError, RevokedError: as `authorize`.
+    """
+    cluster = clusters.find(connection, name)
+    # One who belongs to a cluster learns nothing of the names of others.
+    authorize(requester, permission, cluster.id if cluster else None, now)
+    if cluster is None:
+        message = f"there is no cluster {name[:80]!r}"
+        raise NotFoundError(message)
+    return cluster
+
+
+def check_names(requester: Requester, profile: Profile, names: Names, node: str | None) -> None:
+    """Hold certificate holders to their own names; tokens may ask for any.
+
+    Raises:
+        AccessDeniedError: the holder is not a node, or asks for a profile that is not a kubelet's.
+        RejectedIdentifierError: the node asks for another's names.
+    """
+    if requester.role is not Role.HOLDER:
+        return
+    own = requester.node
+    if own is None or profile.name not in {"kubelet-client", "kubelet-serving"}:
+        message = f"this certificate's holder may renew it, but not ask for the profile {profile.name}"
+        raise AccessDeniedError(message)
+    if node != own or names.common_name != NODE_PREFIX + own:
+        message = f"the node {own} may ask for its own names only"
+        raise RejectedIdentifierError(message)
+    # Nothing vouches for the addresses that a node claims; an issuer does, once, and renewal keeps them.
+    if set(names.dns_names) - {own} or names.ip_addresses:
+        message = f"the node {own} may ask for the dNSName {own!r} only; an issuer may grant it more names"
+        raise RejectedIdentifierError(message)

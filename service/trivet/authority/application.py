@@ -1,0 +1,156 @@
+"""An application for a certificate, on its way through the check."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from trivet.pki.csr import CertificateRequest, parse_certificate_request
+from trivet.pki.errors import BadCSRError, Refusal, RejectedIdentifierError
+from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE, profile_named
+from trivet.pki.pem import from_der
+from trivet.pki.subjects import names_for, names_of, node_of
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from trivet.authority.access import Requester
+    from trivet.pki.names import Names
+    from trivet.pki.profiles import Profile
+    from trivet.pki.subjects import ClusterNames
+    from trivet.store.certificates import StoredCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Issuance:
+    """A wish for a new certificate.
+
+    Attributes:
+        cluster: name of the cluster; None for Trivet's own authority.
+        profile: name of the profile.
+        request: the CSR as it was received, PEM or DER.
+        node: name of the node, where the profile holds one and the CSR does not tell.
+        lifetime: the longest wanted; the profile may grant less.
+        idempotency_key: one certificate for it, however often the wish is sent.
+    """
+
+    cluster: str | None
+    profile: str
+    request: bytes
+    node: str | None = None
+    lifetime: timedelta | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A wish to renew a certificate, by one who proved to hold its key.
+
+    Attributes:
+        current: the certificate; its names and profile stay.
+        request: a CSR with the (new) key; its names may be left out.
+    """
+
+    current: StoredCertificate
+    cluster: str
+    request: bytes
+    lifetime: timedelta | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An issuance or renewal whose request was read, outside of any transaction.
+
+    `refusal` is what is wrong already; it is carried along, so that it leaves a decision record, too.
+    """
+
+    requester: Requester
+    action: str
+    wish: Issuance | Renewal
+    profile_name: str
+    request_sha256: str
+    profile: Profile | None = None
+    request: CertificateRequest | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def current(self) -> StoredCertificate | None:
+        """The certificate that is renewed."""
+        return self.wish.current if isinstance(self.wish, Renewal) else None
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of all that was asked, to tell a repetition from another wish under the same key."""
+        parts = [self.action, self.wish.cluster, self.profile_name, self.wish.lifetime, self.request_sha256]
+        if isinstance(self.wish, Issuance):
+            parts.append(self.wish.node)
+        else:
+            parts.append(self.wish.current.serial)
+        return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+
+
+def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:
+    """Read the request: parsing and proof of possession need no transaction."""
+    action = "renew" if isinstance(wish, Renewal) else "issue"
+    name = wish.current.profile if isinstance(wish, Renewal) else wish.profile
+    digest = hashlib.sha256(wish.request).hexdigest()
+    profile: Profile | None = None
+    try:
+        profile = _profile(wish)
+        request = parse_certificate_request(wish.request)
+    except Refusal as refusal:
+        return Application(requester, action, wish, name[:80], digest, profile, refusal=refusal)
+    return Application(requester, action, wish, name, request.sha256, profile, request)
+
+
+def _profile(wish: Issuance | Renewal) -> Profile:
+    if isinstance(wish, Renewal):
+        return ALL_PROFILES[wish.current.profile]
+    return SERVICE_PROFILE if wish.cluster is None else profile_named(wish.profile)
+
+
+def granted_names(
+    application: Application, profile: Profile, request: CertificateRequest, cluster: ClusterNames | None
+) -> tuple[Names, str | None]:
+    """The names that the certificate gets, and the node that it is for.
+
+    Raises:
+        InvalidError, RejectedIdentifierError: as `pki.subjects.names_for`.
+        RejectedIdentifierError: a renewal asks for other names than the current certificate has.
+    """
+    if application.current is not None:
+        return _kept_names(from_der(application.current.der), request), application.current.node
+    node = application.wish.node if isinstance(application.wish, Issuance) else None
+    names = names_for(profile, request, node, cluster)
+    return names, node_of(profile, request, node) if profile.is_per_node else node
+
+
+def _kept_names(current: x509.Certificate, request: CertificateRequest) -> Names:
+    names = names_of(current)
+    for what, asked, kept in (
+        ("CN", {request.common_name} - {""}, {names.common_name}),
+        ("O", set(request.organizations), set(names.organizations)),
+        ("dNSNames", set(request.dns_names), set(names.dns_names)),
+        ("iPAddresses", set(request.ip_addresses), set(names.ip_addresses)),
+    ):
+        if asked and asked != kept:
+            message = f"a renewal keeps the names; leave the {what} out of the request, or repeat them all"
+            raise RejectedIdentifierError(message)
+    return names
+
+
+def require_request(application: Application) -> tuple[Profile, CertificateRequest]:
+    """The parsed parts of an application.
+
+    Raises:
+        Refusal: what was wrong with it already.
+    """
+    if application.refusal is not None:
+        raise application.refusal
+    if application.profile is None or application.request is None:
+        message = "there is no certificate request"
+        raise BadCSRError(message)
+    return application.profile, application.request

@@ -1,0 +1,70 @@
+"""What a use case is given: database, keys, clock, randomness and the operator's choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from trivet.pki.serials import SERIAL_BITS, SerialNumber, serial_from_random
+from trivet.pki.validity import BACKDATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from trivet.signing.encryption import KeyEncryptionKey
+    from trivet.signing.file import Keyring
+    from trivet.store.engine import Database
+
+
+class LockoutGuard(StrEnum):
+    """What happens to a revocation that would lock out a control plane."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's choices.
+
+    Attributes:
+        backdate: how far notBefore lies before the true time of issue.
+        lockout_guard: accept a revocation that locks out a control plane with warnings, or only once confirmed.
+    """
+
+    backdate: timedelta = BACKDATE
+    lockout_guard: LockoutGuard = LockoutGuard.WARN
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What every use case works with. Safe to share between threads.
+
+    Attributes:
+        clock: gives the time, aware and in UTC.
+        random_bits: gives that many unpredictable bits, as `secrets.randbits` does.
+    """
+
+    database: Database
+    keyring: Keyring
+    key_encryption_key: KeyEncryptionKey
+    clock: Callable[[], datetime]
+    random_bits: Callable[[int], int]
+    policy: Policy = field(default_factory=Policy)
+
+    def new_serial(self) -> SerialNumber:
+        """A random serial number of 159 bits."""
+        while not (bits := self.random_bits(SERIAL_BITS)):
+            continue
+        return serial_from_random(bits)
+
+    def new_id(self, now: datetime) -> UUID:
+        """An id that sorts by time (UUIDv7, RFC 9562 section 5.7), so that indexes grow at one end."""
+        milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+        version_and_variant = (7 << 76) | (2 << 62)
+        random = self.random_bits(74)
+        return UUID(int=(milliseconds << 80) | version_and_variant | ((random >> 62) << 64) | (random & ((1 << 62) - 1)))

@@ -1,0 +1,84 @@
+"""Search keys: names written so that an ordered index finds suffixes and address ranges.
+
+A DNS name is stored with its labels reversed (`kubernetes.default.svc` as `svc.default.kubernetes.`), an
+address as fixed-width hex (`4c0000201`). A suffix or a CIDR range is then one range of the index. The
+columns must compare by byte: COLLATE "C" on PostgreSQL, BINARY on SQLite.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trivet.pki.names import IPAddress, IPNetwork, Names
+
+
+class NameKind(StrEnum):
+    """What a row of a certificate's names is."""
+
+    COMMON_NAME = "cn"
+    GROUP = "group"
+    DNS = "dns"
+    IP = "ip"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The keys `low <= key < high` of one kind."""
+
+    kind: NameKind
+    low: str
+    high: str
+
+
+def certificate_keys(names: Names) -> frozenset[tuple[NameKind, str]]:
+    """The search keys under which a certificate with these names is found."""
+    return frozenset(_certificate_keys(names))
+
+
+def _certificate_keys(names: Names) -> Iterator[tuple[NameKind, str]]:
+    yield NameKind.COMMON_NAME, names.common_name
+    for group in names.organizations:
+        yield NameKind.GROUP, group
+    for name in names.host_names():
+        yield NameKind.DNS, reversed_labels(name)
+    for address in names.ip_addresses:
+        yield NameKind.IP, address_key(address)
+
+
+def reversed_labels(name: str) -> str:
+    """`a.b.c` as `c.b.a.`; the closing dot keeps `x.b.c` apart from `xb.c`."""
+    return ".".join(reversed(name.split("."))) + "."
+
+
+def address_key(address: IPAddress) -> str:
+    """The address as its version and fixed-width hex, which sort as the addresses do."""
+    return f"{address.version}{address.packed.hex()}"
+
+
+def exactly(kind: NameKind, key: str) -> KeyRange:
+    """The range that holds one key only (no key contains U+0000)."""
+    return KeyRange(kind, key, key + "\x01")
+
+
+def below_suffix(suffix: str) -> KeyRange:
+    """All host names with at least one label more than `suffix` (given without its leading dot)."""
+    prefix = reversed_labels(suffix)
+    # U+0001 shuts out the suffix itself; `/` follows `.`.
+    return KeyRange(NameKind.DNS, prefix + "\x01", prefix[:-1] + "/")
+
+
+def within_network(network: IPNetwork) -> KeyRange:
+    """All addresses of a CIDR range."""
+    return KeyRange(NameKind.IP, address_key(network[0]), address_key(network[-1]) + "~")
+
+
+def enclosing_networks(address: IPAddress) -> Iterator[str]:
+    """Every CIDR range that holds the address, narrowest first, in canonical text."""
+    for prefix in range(address.max_prefixlen, -1, -1):
+        yield str(ipaddress.ip_network((address, prefix), strict=False))

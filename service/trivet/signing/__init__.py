@@ -1,0 +1,1 @@
+"""The only private keys. They are stored encrypted, opened in memory, and never shown."""

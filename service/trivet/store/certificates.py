@@ -1,0 +1,157 @@
+"""Issued certificates, and every name under which they are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Row, and_, insert, select, update
+
+from trivet.store.tables import certificate_names, certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from trivet.pki.search import KeyRange, NameKind
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCertificate:
+    """A certificate with all that Trivet knows of it. `serial` is lower-case hex without leading zeros."""
+
+    id: UUID
+    cluster_id: UUID | None
+    authority: str
+    generation_id: UUID
+    serial: str
+    profile: str
+    node: str | None
+    common_name: str
+    spki_sha256: str
+    issued_at: datetime
+    not_before: datetime
+    not_after: datetime
+    der: bytes = field(repr=False)
+    parent_id: UUID | None
+    decision_id: UUID
+    requester: str
+    superseded_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revoked_by: UUID | None = None
+
+
+_FIELDS = tuple(StoredCertificate.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFilter:
+    """What to search for; None means any. Ranges must all be met by some name of the certificate."""
+
+    serial: str | None = None
+    profile: str | None = None
+    authority: str | None = None
+    status: str | None = None
+    not_after_before: datetime | None = None
+    issued_after: datetime | None = None
+    ranges: tuple[KeyRange, ...] = ()
+
+
+def add_all(
+    connection: Connection, rows: Sequence[tuple[StoredCertificate, Iterable[tuple[NameKind, str]]]]
+) -> None:
+    """Store certificates with their search keys: one insert for each table, however many there are."""
+    if not rows:
+        return
+    connection.execute(
+        insert(certificates), [{name: getattr(row, name) for name in _FIELDS} for row, _ in rows]
+    )
+    connection.execute(
+        insert(certificate_names),
+        [{"kind": kind, "key": key, "certificate_id": row.id} for row, keys in rows for kind, key in keys],
+    )
+
+
+def find_by_serial(connection: Connection, cluster_id: UUID | None, serial: str) -> StoredCertificate | None:
+    """The certificate with that serial in a cluster."""
+    query = select(certificates).where(
+        certificates.c.cluster_id.is_not_distinct_from(cluster_id), certificates.c.serial == serial
+    )
+    row = connection.execute(query).first()
+    return stored_certificate(row) if row else None
+
+
+def find_one(connection: Connection, certificate_id: UUID) -> StoredCertificate | None:
+    """The certificate with that id."""
+    row = connection.execute(select(certificates).where(certificates.c.id == certificate_id)).first()
+    return stored_certificate(row) if row else None
+
+
+def with_serial(connection: Connection, serial: str) -> list[StoredCertificate]:
+    """The certificates with that serial, of all issuers."""
+    rows = connection.execute(select(certificates).where(certificates.c.serial == serial))
+    return [stored_certificate(row) for row in rows]
+
+
+def supersede(connection: Connection, ids: Sequence[UUID], now: datetime) -> None:
+    """Note that certificates were renewed, so that those who still use them renew at once."""
+    if ids:
+        connection.execute(
+            update(certificates)
+            .where(certificates.c.id.in_(ids), certificates.c.superseded_at.is_(None))
+            .values(superseded_at=now)
+        )
+
+
+def page(
+    connection: Connection,
+    cluster_id: UUID,
+    wanted: CertificateFilter,
+    now: datetime,
+    before: UUID | None,
+    limit: int,
+) -> list[StoredCertificate]:
+    """Certificates of a cluster that meet the filter, newest first, from the first one older than `before`."""
+    conditions = [certificates.c.cluster_id == cluster_id, *_conditions(wanted, now)]
+    if before is not None:
+        conditions.append(certificates.c.id < before)
+    query = select(certificates).where(and_(*conditions)).order_by(certificates.c.id.desc()).limit(limit)
+    return [stored_certificate(row) for row in connection.execute(query)]
+
+
+def _conditions(wanted: CertificateFilter, now: datetime) -> Iterable[ColumnElement[bool]]:
+    columns = certificates.c
+    if wanted.serial is not None:
+        yield columns.serial == wanted.serial
+    if wanted.profile is not None:
+        yield columns.profile == wanted.profile
+    if wanted.authority is not None:
+        yield columns.authority == wanted.authority
+    if wanted.not_after_before is not None:
+        yield columns.not_after < wanted.not_after_before
+    if wanted.issued_after is not None:
+        yield columns.issued_at > wanted.issued_after
+    if wanted.status is not None:
+        yield {
+            "valid": and_(columns.revoked_at.is_(None), columns.not_after >= now),
+            "revoked": columns.revoked_at.is_not(None),
+            "expired": and_(columns.revoked_at.is_(None), columns.not_after < now),
+        }[wanted.status]
+    for key_range in wanted.ranges:
+        yield columns.id.in_(ids_in_range(key_range))
+
+
+def ids_in_range(key_range: KeyRange) -> Any:  # noqa: ANN401  a subquery; SQLAlchemy's type for it is private
+    """The ids of certificates with a name in the range, as a subquery."""
+    names = certificate_names.c
+    return select(names.certificate_id).where(
+        names.kind == key_range.kind, names.key >= key_range.low, names.key < key_range.high
+    )
+
+
+def stored_certificate(row: Row[Any]) -> StoredCertificate:
+    """Read a row of all columns of the table."""
+    return StoredCertificate(**{name: getattr(row, name) for name in _FIELDS})

@@ -1,0 +1,69 @@
+"""Decision records: why each certificate was issued, and why each request was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+
+from trivet.store.tables import decisions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision.
+
+    Attributes:
+        action: "issue" or "renew".
+        request_sha256: of the request as it was received.
+        verdict: "issued" or "refused".
+        reason: the slug of the refusal.
+        detail: the refusal in words.
+        cluster_version: version of the cluster's revocation set that was read; None where none was consulted.
+        global_version: the same of the set that holds in all clusters.
+        considered: the entries that shared a key with the request: `{"entry", "kind", "value", "matched"}` each.
+        identity: the names, key hash and serials that the entries were compared with.
+    """
+
+    id: UUID
+    decided_at: datetime
+    cluster_id: UUID | None
+    requester: str
+    action: str
+    profile: str
+    request_sha256: str
+    verdict: str
+    reason: str | None = None
+    detail: str | None = None
+    cluster_version: int | None = None
+    global_version: int | None = None
+    considered: list[dict[str, Any]] = field(default_factory=list)
+    identity: dict[str, Any] | None = None
+    serial: str | None = None
+    parent_serial: str | None = None
+    request_id: str | None = None
+
+
+_FIELDS = tuple(Decision.__dataclass_fields__)
+
+
+def add_all(connection: Connection, records: Sequence[Decision]) -> None:
+    """Store decision records in one insert."""
+    if records:
+        connection.execute(
+            insert(decisions), [{name: getattr(record, name) for name in _FIELDS} for record in records]
+        )
+
+
+def get(connection: Connection, decision_id: UUID) -> Decision | None:
+    """The decision of that id."""
+    row = connection.execute(select(decisions).where(decisions.c.id == decision_id)).first()
+    return Decision(**{name: getattr(row, name) for name in _FIELDS}) if row else None

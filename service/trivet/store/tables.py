@@ -1,0 +1,265 @@
+"""The schema. Every constraint has a name; migrations/ makes it, and a test shows that both agree."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from trivet.store.types import ByteText, Id, Json, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+installations = Table(
+    "installations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Proves that the operator's key-encryption key is the one that the private keys were encrypted under.
+    Column("key_check", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", ByteText, nullable=False, unique=True),
+    Column("endpoint", String, nullable=False),
+    Column("service_cidr", String, nullable=False),
+    Column("dns_domain", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("id", Id, primary_key=True),
+    # Null is Trivet's own authority, which signs for its HTTPS endpoint and belongs to no cluster.
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
+    Column("name", String, nullable=False),
+    UniqueConstraint("cluster_id", "name"),
+)
+Index(
+    "uq_authorities_service",
+    authorities.c.name,
+    unique=True,
+    sqlite_where=text("cluster_id IS NULL"),
+    postgresql_where=text("cluster_id IS NULL"),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("authority_id", ForeignKey("authorities.id"), nullable=False, index=True),
+    Column("state", String, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    Column("private_key", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("state IN ('staged', 'active', 'retiring', 'retired')", name="state"),
+)
+Index(
+    "uq_generations_active",
+    generations.c.authority_id,
+    unique=True,
+    sqlite_where=text("state = 'active'"),
+    postgresql_where=text("state = 'active'"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
+    Column("requester", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("profile", String, nullable=False),
+    Column("request_sha256", String(64), nullable=False),
+    Column("verdict", String, nullable=False),
+    Column("reason", String, nullable=True),
+    Column("detail", String, nullable=True),
+    Column("cluster_version", BigInteger, nullable=True),
+    Column("global_version", BigInteger, nullable=True),
+    # The entries that could have matched, each with its verdict; and the names that were compared.
+    Column("considered", Json, nullable=False),
+    Column("identity", Json, nullable=True),
+    Column("serial", ByteText, nullable=True),
+    Column("parent_serial", ByteText, nullable=True),
+    Column("request_id", String, nullable=True),
+    CheckConstraint("verdict IN ('issued', 'refused')", name="verdict"),
+    Index(None, "cluster_id", "id"),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
+    Column("authority", String, nullable=False),
+    Column("generation_id", ForeignKey("generations.id"), nullable=False),
+    Column("serial", ByteText, nullable=False, index=True),
+    Column("profile", String, nullable=False),
+    Column("node", String, nullable=True),
+    Column("common_name", String, nullable=False),
+    Column("spki_sha256", ByteText, nullable=False, index=True),
+    # The true time of issue, which every revocation rule compares with; notBefore is backdated.
+    Column("issued_at", UtcDateTime, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
+    Column("not_after", UtcDateTime, nullable=False, index=True),
+    Column("der", LargeBinary, nullable=False),
+    Column("parent_id", ForeignKey("certificates.id"), nullable=True, index=True),
+    Column("decision_id", ForeignKey("decisions.id"), nullable=False),
+    Column("requester", String, nullable=False),
+    Column("superseded_at", UtcDateTime, nullable=True),
+    Column("revoked_at", UtcDateTime, nullable=True),
+    Column("revoked_by", ForeignKey("revocation_entries.id"), nullable=True),
+    UniqueConstraint("generation_id", "serial"),
+    Index(None, "cluster_id", "id"),
+)
+
+certificate_names = Table(
+    "certificate_names",
+    metadata,
+    Column("kind", ByteText, primary_key=True),
+    Column("key", ByteText, primary_key=True),
+    Column("certificate_id", ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+revocation_sets = Table(
+    "revocation_sets",
+    metadata,
+    # A cluster's id, or ALL_CLUSTERS. Every change of the entries of a scope takes the next version.
+    Column("scope", Id, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("scope", ForeignKey("revocation_sets.scope"), nullable=False),
+    Column("namespace", ByteText, nullable=False),
+    Column("name", ByteText, nullable=False),
+    Column("description", String, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("annotations", Json, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("deleted_at", UtcDateTime, nullable=True),
+    Index(
+        "uq_revocations_standing",
+        "scope",
+        "namespace",
+        "name",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+)
+
+revocation_entries = Table(
+    "revocation_entries",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("revocation_id", ForeignKey("revocations.id"), nullable=False, index=True),
+    Column("scope", ForeignKey("revocation_sets.scope"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("not_before", UtcDateTime, nullable=True),
+    Column("description", String, nullable=False),
+    Column("include_renewed", Boolean, nullable=False),
+    # The versions of its scope's set between which the entry stood; removed entries stay, for auditors.
+    Column("added_in", BigInteger, nullable=False),
+    Column("removed_in", BigInteger, nullable=True),
+)
+
+revocation_entry_keys = Table(
+    "revocation_entry_keys",
+    metadata,
+    # Standing entries only: the check of every issuance is an equality look-up here.
+    Column("kind", ByteText, primary_key=True),
+    Column("value", ByteText, primary_key=True),
+    Column("entry_id", ForeignKey("revocation_entries.id"), primary_key=True, index=True),
+)
+
+certificate_requests = Table(
+    "certificate_requests",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    Column("profile", String, nullable=False),
+    Column("node", String, nullable=True),
+    Column("requester", String, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("expiration_seconds", Integer, nullable=True),
+    Column("state", String, nullable=False),
+    Column("reason", String, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=True),
+    Column("decided_by", String, nullable=True),
+    Column("certificate_id", ForeignKey("certificates.id", ondelete="SET NULL"), nullable=True),
+    CheckConstraint("state IN ('pending', 'approved', 'issued', 'denied', 'failed')", name="state"),
+    Index(None, "cluster_id", "id"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("description", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
+    Column("secret_hash", ByteText, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=True),
+    CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor')", name="role"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("requester", ByteText, primary_key=True),
+    Column("key", ByteText, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("reference", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+audit_records = Table(
+    "audit_records",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("requester", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("object", String, nullable=False),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
+    Column("details", Json, nullable=False),
+    Column("request_id", String, nullable=True),
+    Index(None, "cluster_id", "id"),
+)
