@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from trivet.authority.once import fingerprint
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
 from trivet.pki.errors import BadCSRError, Refusal, RejectedIdentifierError
 from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE, profile_named
@@ -84,12 +85,9 @@ class Application:
 
     def fingerprint(self) -> str:
         """The SHA-256 of all that was asked, to tell a repetition from another wish under the same key."""
-        parts = [self.action, self.wish.cluster, self.profile_name, self.wish.lifetime, self.request_sha256]
-        if isinstance(self.wish, Issuance):
-            parts.append(self.wish.node)
-        else:
-            parts.append(self.wish.current.serial)
-        return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+        wish = self.wish
+        told = wish.node if isinstance(wish, Issuance) else wish.current.serial
+        return fingerprint(self.action, wish.cluster, self.profile_name, wish.lifetime, self.request_sha256, told)
 
 
 def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from trivet.authority import record
 from trivet.authority.access import Permission, Requester, authorize
 from trivet.pki.errors import ConflictError, Fault, InvalidError
-from trivet.pki.keys import IssuerPrivateKey
+from trivet.pki.keys import IssuerPrivateKey, spki
 from trivet.pki.pem import from_pem, to_der
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
 from trivet.pki.roots import RootAlgorithm, check_imported_root, root_builder, root_subject, root_validity
@@ -126,8 +126,7 @@ def _private_key(pem: bytes, pointer: str) -> IssuerPrivateKey:
 
 def _check_distinct(roots: Mapping[AuthorityName, tuple[x509.Certificate, IssuerPrivateKey]]) -> None:
     # kubeadm's three CAs differ; one key for two of them would let a kubelet's certificate into etcd.
-    keys = {certificate.public_key() for certificate, _ in roots.values()}
-    if len({to_der(certificate) for certificate, _ in roots.values()}) < len(roots) or len(keys) < len(roots):
+    if len({spki(certificate.public_key()) for certificate, _ in roots.values()}) < len(roots):
         message = "the three authorities must have three different keys"
         raise InvalidError(message, Fault("/import", message))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from trivet.authority import application as applications
+from trivet.authority import once
 from trivet.authority.access import Permission, authorize, check_names
 from trivet.authority.judge import banned, described_identity, identity_of, judge, keys_of
 from trivet.pki.errors import IdempotencyError, NotFoundError, Refusal, RevokedError, UnavailableError
@@ -22,7 +23,7 @@ from trivet.pki.search import certificate_keys
 from trivet.pki.serials import serial_hex
 from trivet.pki.validity import plan_validity
 from trivet.signing.encryption import WrongKeyError
-from trivet.store import authorities, certificates, clusters, decisions, idempotency, revocations
+from trivet.store import authorities, certificates, clusters, decisions, revocations
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.decisions import Decision
 from trivet.store.engine import lock_shared
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
     from trivet.authority.access import Requester
     from trivet.authority.application import Application, Issuance, Renewal
     from trivet.authority.context import Authority
-    from trivet.pki.csr import CertificateRequest
     from trivet.pki.names import Names
-    from trivet.pki.profiles import Profile
     from trivet.pki.revocation import Identity
     from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
@@ -66,7 +65,6 @@ class _Case:
     node: str | None = None
     identity: Identity | None = None
     generation: Generation | None = None
-    claim: idempotency.Claim | None = None
     considered: list[dict[str, Any]] | None = None
     outcome: IssuedCertificate | Refusal | None = None
     certificate_id: UUID | None = None
@@ -172,46 +170,25 @@ def _judge_all(connection: Connection, cases: Sequence[_Case], now: datetime) ->
 def _sign(
     authority: Authority, connection: Connection, case: _Case, cases: Sequence[_Case], now: datetime
 ) -> None:
-    """Claim the idempotency key, plan, sign, check."""
-    profile, request = applications.require_request(case.application)
+    """Take the Idempotency-Key, then plan, sign and check; or give what the key made before."""
+    application = case.application
+    key = application.wish.idempotency_key
     case.certificate_id, case.decision_id = authority.new_id(now), authority.new_id(now)
-    if _replay(connection, case, cases, now):
+    reference = str(case.certificate_id)
+    earlier = once.take(connection, application.requester, key, application.fingerprint(), reference, now)
+    if earlier is not None:
+        case.outcome = _earlier(connection, earlier, cases)
         return
     try:
-        case.outcome = _signed(authority, case, profile, request, now)
+        case.outcome = _signed(authority, case, now)
     except Refusal:
-        _release(connection, case)
+        once.give_back(connection, application.requester, key)
         raise
     except (WronglySignedError, WrongKeyError) as error:
-        _release(connection, case)
+        once.give_back(connection, application.requester, key)
         _log.critical("nothing was issued: %s", error)
         message = "the authority's signer does not work as it should; an operator must look at the log"
         raise UnavailableError(message) from error
-
-
-def _release(connection: Connection, case: _Case) -> None:
-    if case.claim is not None:
-        idempotency.release(connection, case.claim)
-
-
-def _replay(connection: Connection, case: _Case, cases: Sequence[_Case], now: datetime) -> bool:
-    """Take the idempotency key; where it was taken before, the outcome is the certificate made then."""
-    application = case.application
-    key = application.wish.idempotency_key
-    if key is None:
-        return False
-    wanted = idempotency.Claim(
-        application.requester.name, key, application.fingerprint(), str(case.certificate_id)
-    )
-    held = idempotency.claim(connection, wanted, now)
-    if held == wanted:
-        case.claim = held
-        return False
-    if held.fingerprint != wanted.fingerprint:
-        message = "this Idempotency-Key came with a different request before; use a new one"
-        raise IdempotencyError(message)
-    case.outcome = _earlier(connection, held.reference, cases)
-    return True
 
 
 def _earlier(connection: Connection, reference: str, cases: Sequence[_Case]) -> IssuedCertificate:
@@ -229,10 +206,9 @@ def _earlier(connection: Connection, reference: str, cases: Sequence[_Case]) -> 
     return IssuedCertificate(found, generation.certificate, replayed=True)
 
 
-def _signed(
-    authority: Authority, case: _Case, profile: Profile, request: CertificateRequest, now: datetime
-) -> IssuedCertificate:
+def _signed(authority: Authority, case: _Case, now: datetime) -> IssuedCertificate:
     application, generation = case.application, case.generation
+    profile, request = applications.require_request(application)
     if case.names is None or generation is None or case.certificate_id is None or case.decision_id is None:
         message = "the application was not qualified"
         raise WronglySignedError(message)

@@ -57,7 +57,7 @@ def judge(
     existing = identity_of_stored(current) if current else None
     considered: list[dict[str, Any]] = []
     ban: StandingEntry | None = None
-    for standing in sorted(candidates, key=lambda candidate: candidate.id):
+    for standing in sorted(candidates, key=lambda candidate: (candidate.object_name, candidate.position)):
         if standing.scope not in {cluster_id, ALL_CLUSTERS} or not _shares_key(standing, own_keys):
             continue
         entry = standing.entry

@@ -17,6 +17,7 @@ from trivet.pki.search import (
     below_suffix,
     enclosing_networks,
     exactly,
+    network_key,
     reversed_labels,
     within_network,
 )
@@ -124,7 +125,7 @@ def _dns_matches(value: str, name: str) -> bool:
 def entry_keys(entry: Entry) -> tuple[Key, ...]:
     """The keys under which an entry is stored."""
     if entry.kind is EntryKind.IP:
-        return (Key(entry.kind, str(ipaddress.ip_network(entry.value))),)
+        return (Key(entry.kind, network_key(ipaddress.ip_network(entry.value))),)
     own = Key(entry.kind, entry.value)
     parent = entry.value.partition(".")[2]
     if entry.kind is EntryKind.DNS and not entry.is_suffix and parent:

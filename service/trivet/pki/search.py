@@ -7,7 +7,6 @@ columns must compare by byte: COLLATE "C" on PostgreSQL, BINARY on SQLite.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -78,7 +77,15 @@ def within_network(network: IPNetwork) -> KeyRange:
     return KeyRange(NameKind.IP, address_key(network[0]), address_key(network[-1]) + "~")
 
 
+def network_key(network: IPNetwork) -> str:
+    """The key of a CIDR range: its first address as a key, and the length of its prefix."""
+    return f"{address_key(network[0])}/{network.prefixlen}"
+
+
 def enclosing_networks(address: IPAddress) -> Iterator[str]:
-    """Every CIDR range that holds the address, narrowest first, in canonical text."""
-    for prefix in range(address.max_prefixlen, -1, -1):
-        yield str(ipaddress.ip_network((address, prefix), strict=False))
+    """The key of every CIDR range that holds the address, narrowest first."""
+    # By hand: an IPv6 address lies in 129 ranges, and ipaddress takes 5 microseconds for each.
+    bits, width = int(address), address.max_prefixlen
+    for host_bits in range(width + 1):
+        first = bits >> host_bits << host_bits
+        yield f"{address.version}{first:0{width // 4}x}/{width - host_bits}"

@@ -39,23 +39,18 @@ def claim(connection: Connection, wanted: Claim, now: datetime) -> Claim:
     statement = dialect.insert(idempotency_keys).values(row).on_conflict_do_nothing()
     if connection.execute(statement).rowcount == 1:
         return wanted
-    held = connection.execute(_of(wanted)).one()
+    columns = idempotency_keys.c
+    query = select(idempotency_keys).where(columns.requester == wanted.requester, columns.key == wanted.key)
+    held = connection.execute(query).one()
     return Claim(held.requester, held.key, held.fingerprint, held.reference)
 
 
-def release(connection: Connection, held: Claim) -> None:
+def release(connection: Connection, requester: str, key: str) -> None:
     """Give a key back, because nothing was made."""
     columns = idempotency_keys.c
-    connection.execute(
-        delete(idempotency_keys).where(columns.requester == held.requester, columns.key == held.key)
-    )
+    connection.execute(delete(idempotency_keys).where(columns.requester == requester, columns.key == key))
 
 
 def forget_older(connection: Connection, moment: datetime) -> int:
     """Forget keys that were taken before the moment; count them."""
     return connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < moment)).rowcount
-
-
-def _of(wanted: Claim):  # noqa: ANN202
-    columns = idempotency_keys.c
-    return select(idempotency_keys).where(columns.requester == wanted.requester, columns.key == wanted.key)

@@ -26,7 +26,7 @@ _SAMPLE = 20
 
 def mark_revoked(connection: Connection, standing: StandingEntry, now: datetime) -> int:
     """Mark every certificate that the entry names, live or (for a serial's lineage) not; count them."""
-    condition = and_(certificates.c.revoked_at.is_(None), _named(standing.entry, standing.scope, now))
+    condition = and_(certificates.c.revoked_at.is_(None), _named(connection, standing.entry, standing.scope, now))
     query = update(certificates).where(condition).values(revoked_at=now, revoked_by=standing.id)
     return connection.execute(query).rowcount
 
@@ -38,7 +38,7 @@ def named_by(
     hit = and_(
         certificates.c.revoked_at.is_(None),
         certificates.c.not_after >= now,
-        or_(false(), *(_named(entry, scope, now) for entry in entries)),
+        or_(false(), *(_named(connection, entry, scope, now) for entry in entries)),
     )
     profile, node = certificates.c.profile, certificates.c.node
     counts = select(profile, node, func.count()).where(hit).group_by(profile, node).order_by(profile, node)
@@ -49,7 +49,7 @@ def named_by(
     )
 
 
-def _named(entry: Entry, scope: UUID, now: datetime) -> ColumnElement[bool]:
+def _named(connection: Connection, entry: Entry, scope: UUID, now: datetime) -> ColumnElement[bool]:
     columns = certificates.c
     conditions: list[ColumnElement[bool]] = [
         columns.cluster_id == scope if scope != ALL_CLUSTERS else columns.cluster_id.is_not(None)
@@ -59,7 +59,7 @@ def _named(entry: Entry, scope: UUID, now: datetime) -> ColumnElement[bool]:
     match entry.kind:
         case EntryKind.SERIAL_NUMBER:
             # The dead ones of a lineage are marked, too: they must not vouch for a repair later.
-            conditions.append(_lineage(entry, scope))
+            conditions.append(columns.id.in_(_lineage(connection, entry, scope)))
         case EntryKind.PUBLIC_KEY:
             conditions += [columns.spki_sha256 == entry.value, columns.not_after >= now]
         case _:
@@ -68,12 +68,13 @@ def _named(entry: Entry, scope: UUID, now: datetime) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def _lineage(entry: Entry, scope: UUID) -> ColumnElement[bool]:
-    if not entry.include_renewed:
-        return certificates.c.serial == entry.value
+def _lineage(connection: Connection, entry: Entry, scope: UUID) -> list[UUID]:
+    """The certificate of that serial, and those renewed from it where the entry covers them."""
     named = select(certificates.c.id).where(certificates.c.serial == entry.value)
     if scope != ALL_CLUSTERS:
         named = named.where(certificates.c.cluster_id == scope)
+    if not entry.include_renewed:
+        return list(connection.execute(named).scalars())
     lineage = named.cte(recursive=True)
     renewed = select(certificates.c.id).join(lineage, certificates.c.parent_id == lineage.c.id)
-    return certificates.c.id.in_(select(lineage.union(renewed).c.id))
+    return list(connection.execute(select(lineage.union(renewed).c.id)).scalars())

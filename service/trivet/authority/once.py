@@ -1,0 +1,48 @@
+"""Do a thing once for an Idempotency-Key, however often it is asked."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from trivet.pki.errors import IdempotencyError
+from trivet.store import idempotency
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from trivet.authority.access import Requester
+
+
+def fingerprint(*parts: object) -> str:
+    """The SHA-256 of all that was asked, to tell a repetition from something else under the same key."""
+    return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
+
+
+def take(  # noqa: PLR0913  a key, what it stands for, and when
+    connection: Connection, requester: Requester, key: str | None, asked: str, reference: str, now: datetime
+) -> str | None:
+    """Take a key for what will be made under `reference`; without a key, do nothing.
+
+    Returns:
+        None when the key is new; otherwise the reference of what was made under it before.
+
+    Raises:
+        IdempotencyError: something else was asked under this key before.
+    """
+    if key is None:
+        return None
+    wanted = idempotency.Claim(requester.name, key, asked, reference)
+    held = idempotency.claim(connection, wanted, now)
+    if held.fingerprint != asked:
+        message = "this Idempotency-Key came with a different request before; use a new one"
+        raise IdempotencyError(message)
+    return held.reference if held.reference != reference else None
+
+
+def give_back(connection: Connection, requester: Requester, key: str | None) -> None:
+    """Free a key again, because nothing was made."""
+    if key is not None:
+        idempotency.release(connection, requester.name, key)

@@ -1,0 +1,292 @@
+"""Add, change and remove revocations; each change in one transaction, under the exclusive lock.
+
+Once a change is acknowledged, every issuance sees it: an issuance holds the same lock, shared, from before it reads
+the entries until it has committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trivet.authority import once, record
+from trivet.authority.access import Permission, Requester
+from trivet.authority.context import LockoutGuard
+from trivet.authority.preview import Preview, look_ahead, scope_cluster
+from trivet.pki.errors import (
+    ConfirmationRequiredError,
+    ConflictError,
+    Fault,
+    NotFoundError,
+    PreconditionError,
+)
+from trivet.store import marking, revocations
+from trivet.store.clusters import ALL_CLUSTERS
+from trivet.store.engine import lock_exclusive
+from trivet.store.revocations import StandingEntry, StoredRevocation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from trivet.authority.context import Authority
+    from trivet.pki.manifest import RenewRevocation
+    from trivet.pki.revocation import Entry
+    from trivet.store.clusters import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revocation object that stands, how many certificates it marked just now, and what to beware of."""
+
+    revocation: StoredRevocation
+    marked: int = 0
+    warnings: Sequence[str] = ()
+    replayed: bool = False
+
+
+def create_revocation(  # noqa: PLR0913  an object, and how it was asked
+    authority: Authority,
+    requester: Requester,
+    cluster: str | None,
+    wanted: RenewRevocation,
+    *,
+    confirmation: str | None = None,
+    idempotency_key: str | None = None,
+) -> Revoked:
+    """Let a new revocation object stand, and mark every live certificate that it names.
+
+    Args:
+        authority: the context.
+        requester: needs `revocations:write`.
+        cluster: where it holds; None for all clusters.
+        wanted: the object.
+        confirmation: the token of its preview, for the lock-out guard.
+        idempotency_key: one object for it, however often it is sent.
+
+    Raises:
+        ConflictError: there is one of that name.
+        ConfirmationRequiredError: it would lock out a control plane, and the guard refuses that.
+    """
+    with authority.database.write() as connection:
+        found, now = _locked(authority, connection, requester, cluster)
+        scope = found.id if found else ALL_CLUSTERS
+        revocation_id = authority.new_id(now)
+        asked = once.fingerprint("revocation.create", scope, wanted)
+        earlier = once.take(connection, requester, idempotency_key, asked, str(revocation_id), now)
+        standing = revocations.find(connection, scope, wanted.namespace, wanted.name)
+        if standing is not None and str(standing.id) == earlier:
+            return Revoked(standing, replayed=True)
+        if standing is not None or earlier is not None:
+            message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it, or use another name"
+            raise ConflictError(message, Fault("/metadata/name", "must be new"))
+        preview = _guarded(authority, connection, found, wanted, now, confirmation)
+        entries = _new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
+        stored = StoredRevocation(
+            revocation_id,
+            scope,
+            wanted.namespace,
+            wanted.name,
+            wanted.description,
+            1,
+            now,
+            requester.name,
+            dict(wanted.labels),
+            dict(wanted.annotations),
+            entries,
+        )
+        revocations.add(connection, stored, revocations.next_version(connection, scope))
+        marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
+        _audit(authority, connection, requester, "revocation.create", stored, marked)
+    return Revoked(stored, marked, preview.warnings)
+
+
+def replace_revocation(  # noqa: PLR0913  an object, and how it was asked
+    authority: Authority,
+    requester: Requester,
+    cluster: str | None,
+    wanted: RenewRevocation,
+    *,
+    expected_version: int | None = None,
+    confirmation: str | None = None,
+) -> Revoked:
+    """Put another content in an object's place. Entries that stay the same stand without a gap.
+
+    Certificates that were marked stay revoked, also where their entry goes.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        PreconditionError: it is not at the expected version.
+        ConfirmationRequiredError: as `create_revocation`.
+    """
+    with authority.database.write() as connection:
+        found, now = _locked(authority, connection, requester, cluster)
+        standing = _standing(connection, found, wanted.namespace, wanted.name, expected_version)
+        kept, removed, added = _difference(standing.entries, wanted.entries)
+        changed = replace(
+            standing,
+            description=wanted.description,
+            labels=dict(wanted.labels),
+            annotations=dict(wanted.annotations),
+            entries=tuple(kept),
+        )
+        if not removed and not added and changed == standing:
+            return Revoked(standing)
+        preview = _guarded(authority, connection, found, wanted, now, confirmation)
+        fresh = _new_entries(authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added))
+        if removed or fresh:
+            version = revocations.next_version(connection, standing.scope)
+            revocations.remove_entries(connection, [entry.id for entry in removed], version)
+            revocations.add_entries(connection, fresh, version)
+        for entry in kept:
+            revocations.reposition(connection, entry.id, entry.position, entry.entry.description)
+        entries = tuple(sorted((*kept, *fresh), key=lambda entry: entry.position))
+        changed = replace(changed, version=standing.version + 1, entries=entries)
+        revocations.update_object(connection, changed)
+        marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
+        _audit(authority, connection, requester, "revocation.replace", changed, marked)
+    return Revoked(changed, marked, preview.warnings)
+
+
+def delete_revocation(  # noqa: PLR0913  an object, and how it was asked
+    authority: Authority,
+    requester: Requester,
+    cluster: str | None,
+    namespace: str,
+    name: str,
+    *,
+    expected_version: int | None = None,
+) -> None:
+    """Let an object stand no longer: new certificates may be issued again, marked ones stay revoked.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        PreconditionError: it is not at the expected version.
+    """
+    with authority.database.write() as connection:
+        found, now = _locked(authority, connection, requester, cluster)
+        standing = _standing(connection, found, namespace, name, expected_version)
+        version = revocations.next_version(connection, standing.scope)
+        revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
+        revocations.mark_deleted(connection, standing.id, now)
+        _audit(authority, connection, requester, "revocation.delete", standing, 0)
+
+
+def get_revocation(
+    authority: Authority, requester: Requester, cluster: str | None, namespace: str, name: str
+) -> StoredRevocation:
+    """One standing object.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    with authority.database.read() as connection:
+        now = authority.clock()
+        found = scope_cluster(connection, requester, Permission.READ_REVOCATION, cluster, now)
+        return _standing(connection, found, namespace, name, None)
+
+
+def list_revocations(
+    authority: Authority, requester: Requester, cluster: str | None, after: tuple[str, str] | None, limit: int
+) -> list[StoredRevocation]:
+    """Standing objects of a scope, by namespace and name."""
+    with authority.database.read() as connection:
+        now = authority.clock()
+        found = scope_cluster(connection, requester, Permission.READ_REVOCATION, cluster, now)
+        return revocations.page(connection, found.id if found else ALL_CLUSTERS, after, limit)
+
+
+def _locked(
+    authority: Authority, connection: Connection, requester: Requester, cluster: str | None
+) -> tuple[Cluster | None, datetime]:
+    """The scope's cluster, its lock held alone, and the time since which it is."""
+    found = scope_cluster(connection, requester, Permission.WRITE_REVOCATION, cluster, authority.clock())
+    lock_exclusive(connection, {found.id if found else ALL_CLUSTERS})
+    return found, authority.clock()
+
+
+def _standing(
+    connection: Connection, cluster: Cluster | None, namespace: str, name: str, expected_version: int | None
+) -> StoredRevocation:
+    standing = revocations.find(connection, cluster.id if cluster else ALL_CLUSTERS, namespace, name)
+    if standing is None:
+        message = f"there is no RenewRevocation {namespace[:80]}/{name[:80]}"
+        raise NotFoundError(message)
+    if expected_version is not None and standing.version != expected_version:
+        message = f"the object is at version {standing.version}, not {expected_version}; read it again and decide anew"
+        raise PreconditionError(message)
+    return standing
+
+
+def _guarded(  # noqa: PLR0913  what is asked, where, and whether it was confirmed
+    authority: Authority,
+    connection: Connection,
+    cluster: Cluster | None,
+    wanted: RenewRevocation,
+    now: datetime,
+    confirmation: str | None,
+) -> Preview:
+    preview = look_ahead(connection, cluster, wanted, now)
+    refuses = authority.policy.lockout_guard is LockoutGuard.REFUSE
+    if refuses and preview.locks_out and confirmation != preview.token:
+        message = (
+            "this would lock out a control plane: " + "; ".join(preview.warnings) + ". Add a notBefore, or read the"
+            " preview (dryRun=All) and repeat the request with its token as `confirm`."
+        )
+        raise ConfirmationRequiredError(message)
+    return preview
+
+
+def _new_entries(  # noqa: PLR0913  what an entry is stored with
+    authority: Authority,
+    entries: Sequence[Entry],
+    revocation_id: UUID,
+    scope: UUID,
+    wanted: RenewRevocation,
+    now: datetime,
+    positions: Sequence[int] | None = None,
+) -> tuple[StandingEntry, ...]:
+    name = f"{wanted.namespace}/{wanted.name}"
+    places = positions if positions is not None else range(len(entries))
+    return tuple(
+        StandingEntry(authority.new_id(now), revocation_id, scope, position, entry, name)
+        for position, entry in zip(places, entries, strict=True)
+    )
+
+
+def _difference(
+    standing: Sequence[StandingEntry], wanted: Sequence[Entry]
+) -> tuple[list[StandingEntry], list[StandingEntry], dict[int, Entry]]:
+    """Which entries stay (at their new places), which go, and which come (by place)."""
+    left = list(standing)
+    kept: list[StandingEntry] = []
+    added: dict[int, Entry] = {}
+    for position, entry in enumerate(wanted):
+        same = next((candidate for candidate in left if _revokes_the_same(candidate.entry, entry)), None)
+        if same is None:
+            added[position] = entry
+        else:
+            left.remove(same)
+            kept.append(replace(same, position=position, entry=entry))
+    return kept, left, added
+
+
+def _revokes_the_same(one: Entry, other: Entry) -> bool:
+    return replace(one, description="") == replace(other, description="")
+
+
+def _audit(  # noqa: PLR0913  what the record says
+    authority: Authority,
+    connection: Connection,
+    requester: Requester,
+    action: str,
+    revocation: StoredRevocation,
+    marked: int,
+) -> None:
+    name = f"{revocation.namespace}/{revocation.name}"
+    cluster_id = None if revocation.scope == ALL_CLUSTERS else revocation.scope
+    details = {"version": revocation.version, "entries": len(revocation.entries), "marked": marked}
+    record.change(authority, connection, requester, action, name, cluster_id, details)
