@@ -153,6 +153,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("certificate", sa.LargeBinary(), nullable=False),
         sa.Column("private_key", sa.LargeBinary(), nullable=False),
+        sa.Column("spki_sha256", types.ByteText, nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.CheckConstraint(
             "state IN ('staged', 'active', 'retiring', 'retired')", name=op.f("ck_generations_state")
@@ -161,6 +162,7 @@ def upgrade() -> None:
             ["authority_id"], ["authorities.id"], name=op.f("fk_generations_authority_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_generations")),
+        sa.UniqueConstraint("spki_sha256", name=op.f("uq_generations_spki_sha256")),
     )
     op.create_index(op.f("ix_generations_authority_id"), "generations", ["authority_id"], unique=False)
     op.create_index(

@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 
-from hypothesis import example, given, settings, target
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
 from tests.properties.strategies import attributes, entries, host_names, identities, names
+
 from trivet.pki.entries import normalise_value
 from trivet.pki.names import Names, parse_dns_name
 from trivet.pki.revocation import (
@@ -38,7 +38,6 @@ def dns(entry: str, *held: str) -> tuple[Entry, Identity]:
 def test_whatever_matches_is_found_in_the_index(pair: tuple[Entry, Identity]) -> None:
     entry, identity = pair
     matched = matches(entry, identity)
-    target(float(matched))
     assert not matched or set(entry_keys(entry)) & identity_keys(identity)
 
 
@@ -52,7 +51,6 @@ def test_whatever_matches_is_found_in_the_index(pair: tuple[Entry, Identity]) ->
 def test_the_stored_search_finds_exactly_what_matches(pair: tuple[Entry, Identity]) -> None:
     entry, identity = pair
     matched = matches(entry, identity)
-    target(float(matched))
     keys, ranges = certificate_keys(identity.names), name_ranges(entry)
     assert any(_within(key, found) for key in keys for found in ranges) is matched
     # A database compares octets (COLLATE "C", BINARY), Python code points.

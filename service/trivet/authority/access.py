@@ -161,6 +161,17 @@ def authorized_cluster(
     return cluster
 
 
+def check_own(requester: Requester, current: StoredCertificate) -> None:
+    """Let a certificate be renewed by whoever holds its key, and by nobody else.
+
+    Raises:
+        AccessDeniedError: the requester holds another certificate, or none.
+    """
+    if requester.certificate is None or requester.certificate.id != current.id:
+        message = "a certificate is renewed with its own key only"
+        raise AccessDeniedError(message)
+
+
 def check_names(requester: Requester, profile: Profile, names: Names, node: str | None) -> None:
     """Hold certificate holders to their own names; tokens may ask for any.
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from trivet.authority.once import fingerprint
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
-from trivet.pki.errors import BadCSRError, Refusal, RejectedIdentifierError
+from trivet.pki.errors import AuthenticationError, BadCSRError, Refusal, RejectedIdentifierError
 from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE, profile_named
+from trivet.pki.names import is_plain
 from trivet.pki.pem import from_der
 from trivet.pki.subjects import names_for, names_of, node_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
+    from uuid import UUID
 
     from trivet.authority.access import Requester
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
     from trivet.pki.subjects import ClusterNames
     from trivet.store.certificates import StoredCertificate
+
+
+_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,32 @@ class Application:
         """The certificate that is renewed."""
         return self.wish.current if isinstance(self.wish, Renewal) else None
 
+    @property
+    def voucher(self) -> StoredCertificate | None:
+        """The certificate that vouches for the wish: the one that is renewed, or that of the holder who asks."""
+        return self.current or self.requester.certificate
+
+    @property
+    def vouching_ids(self) -> frozenset[UUID]:
+        """The ids of all certificates that vouch for the wish; a renewal's and its requester's should be one."""
+        return frozenset(held.id for held in (self.current, self.requester.certificate) if held)
+
+    def as_of(self, stored: Mapping[UUID, StoredCertificate]) -> Application:
+        """The same, with the certificates that vouch for it as they are stored now.
+
+        Raises:
+            AuthenticationError: one is no longer kept, so it vouches for nothing.
+        """
+        if not self.vouching_ids <= stored.keys():
+            message = "the certificate that vouches for this is no longer kept; ask an issuer for a new one"
+            raise AuthenticationError(message)
+        wish, requester = self.wish, self.requester
+        if isinstance(wish, Renewal):
+            wish = replace(wish, current=stored[wish.current.id])
+        if requester.certificate is not None:
+            requester = replace(requester, certificate=stored[requester.certificate.id])
+        return replace(self, wish=wish, requester=requester)
+
     def fingerprint(self) -> str:
         """The SHA-256 of all that was asked, to tell a repetition from another wish under the same key."""
         wish = self.wish
@@ -100,8 +132,13 @@ def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:
         profile = _profile(wish)
         request = parse_certificate_request(wish.request)
     except Refusal as refusal:
-        return Application(requester, action, wish, name[:80], digest, profile, refusal=refusal)
+        return Application(requester, action, wish, _shown(name), digest, profile, refusal=refusal)
     return Application(requester, action, wish, name, request.sha256, profile, request)
+
+
+def _shown(name: str) -> str:
+    # A decision record keeps what was asked for, also where that was no text that a database can hold.
+    return name[:_SHOWN] if is_plain(name[:_SHOWN]) else ascii(name[:_SHOWN])
 
 
 def _profile(wish: Issuance | Renewal) -> Profile:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from trivet.authority import record
+from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester, authorize
 from trivet.pki.errors import ConflictError, Fault, InvalidError
 from trivet.pki.keys import IssuerPrivateKey, spki
-from trivet.pki.pem import from_pem, to_der
+from trivet.pki.names import parse_cluster_name
+from trivet.pki.pem import UNREADABLE, from_pem, to_der
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
 from trivet.pki.roots import RootAlgorithm, check_imported_root, root_builder, root_subject, root_validity
 from trivet.signing.file import FileSigner, generate_key
@@ -47,6 +48,7 @@ def create_cluster(  # noqa: PLR0913  what a cluster has
     *,
     algorithm: RootAlgorithm = RootAlgorithm.P384,
     imported: Mapping[AuthorityName, ImportedRoot] | None = None,
+    idempotency_key: str | None = None,
 ) -> Cluster:
     """Store a cluster with its three authorities, each with one active generation.
 
@@ -57,30 +59,46 @@ def create_cluster(  # noqa: PLR0913  what a cluster has
         names: what its certificates are named after.
         algorithm: of the roots that are made.
         imported: all three roots of a running cluster, or none.
+        idempotency_key: one cluster for it, however often it is sent.
 
     Raises:
         ConflictError: there is a cluster of that name.
-        InvalidError: an imported root is not acceptable, or one is missing.
+        ConflictError: an imported key is that of an authority that is hosted already.
+        InvalidError: the name is no RFC 1123 label; an imported root is not acceptable, or one is missing.
     """
     authorize(requester, Permission.CREATE_CLUSTER, None, authority.clock())
+    _check_name(name)
     now = authority.clock()
     # Keys are made outside of the transaction: RSA-4096 takes seconds.
-    if imported:
+    if imported is not None:
         roots = {root: _imported(root, imported, now) for root in CLUSTER_AUTHORITIES}
     else:
         roots = {root: make_root(authority, root, name, algorithm) for root in CLUSTER_AUTHORITIES}
     _check_distinct(roots)
     with authority.database.write() as connection:
-        if clusters.find(connection, name) is not None:
+        cluster = Cluster(authority.new_id(now), name, names, now)
+        asked = once.fingerprint("cluster.create", name, names, algorithm, imported)
+        earlier = once.take(connection, requester, idempotency_key, asked, str(cluster.id), now)
+        standing = clusters.find(connection, name)
+        if standing is not None and str(standing.id) == earlier:
+            return standing
+        if standing is not None:
             message = f"there is a cluster {name!r} already"
             raise ConflictError(message, Fault("/name", "must be new"))
-        cluster = Cluster(authority.new_id(now), name, names, now)
         clusters.add(connection, cluster)
+        _check_unknown(connection, roots)
         for root, (certificate, key) in roots.items():
             add_authority(authority, connection, cluster.id, root, certificate, key)
-        how = "cluster.import" if imported else "cluster.create"
+        how = "cluster.import" if imported is not None else "cluster.create"
         record.change(authority, connection, requester, how, name, cluster.id, {})
     return cluster
+
+
+def _check_name(name: str) -> None:
+    try:
+        parse_cluster_name(name)
+    except ValueError as error:
+        raise InvalidError(str(error), Fault("/name", str(error))) from error
 
 
 def make_root(
@@ -117,7 +135,7 @@ def _imported(
 def _private_key(pem: bytes, pointer: str) -> IssuerPrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         # Not chained into the message: a parser's words could quote the key.
         message = "the private key is not an unencrypted PEM key"
         raise InvalidError(message, Fault(f"{pointer}/privateKey", message)) from error
@@ -129,6 +147,16 @@ def _check_distinct(roots: Mapping[AuthorityName, tuple[x509.Certificate, Issuer
     if len({spki(certificate.public_key()) for certificate, _ in roots.values()}) < len(roots):
         message = "the three authorities must have three different keys"
         raise InvalidError(message, Fault("/import", message))
+
+
+def _check_unknown(
+    connection: Connection, roots: Mapping[AuthorityName, tuple[x509.Certificate, IssuerPrivateKey]]
+) -> None:
+    # Certificates of one cluster must mean nothing in another, so a `pki/` folder is imported once.
+    for root, (certificate, _) in roots.items():
+        if authorities.holds_key(connection, certificate.public_key()):
+            message = f"the key of the authority {root} belongs to an authority that is hosted already"
+            raise ConflictError(message, Fault(f"/import/{root}", "must be a key of this cluster alone"))
 
 
 def add_authority(  # noqa: PLR0913  one row of each of two tables

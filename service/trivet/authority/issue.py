@@ -14,7 +14,7 @@ from uuid import UUID
 
 from trivet.authority import application as applications
 from trivet.authority import once
-from trivet.authority.access import Permission, authorize, check_names
+from trivet.authority.access import Permission, authorize, check_names, check_own
 from trivet.authority.judge import banned, described_identity, identity_of, judge, keys_of
 from trivet.pki.errors import IdempotencyError, NotFoundError, Refusal, RevokedError, UnavailableError
 from trivet.pki.pem import from_der
@@ -29,7 +29,7 @@ from trivet.store.decisions import Decision
 from trivet.store.engine import lock_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -101,11 +101,12 @@ def issue_all(authority: Authority, batch: Sequence[Application]) -> list[Issued
             _attempt(case, lambda case=case: _find_cluster(connection, case))  # type: ignore[misc]
         scopes = {case.cluster.id for case in cases if case.cluster} | {ALL_CLUSTERS}
         lock_shared(connection, scopes)
+        vouchers = _vouchers(connection, cases)
         # Only now: what is read and timed after the lock sees every revocation acknowledged before it.
         now = authority.clock()
         versions = revocations.versions(connection, scopes)
         for case in cases:
-            _attempt(case, lambda case=case: _qualify(connection, case, now))  # type: ignore[misc]
+            _attempt(case, lambda case=case: _qualify(connection, case, vouchers, now))  # type: ignore[misc]
         _judge_all(connection, cases, now)
         for case in cases:
             _attempt(case, lambda case=case: _sign(authority, connection, case, cases, now))  # type: ignore[misc]
@@ -135,34 +136,47 @@ def _find_cluster(connection: Connection, case: _Case) -> None:
         case.cluster = clusters.find(connection, wanted)
 
 
-def _qualify(connection: Connection, case: _Case, now: datetime) -> None:
+def _vouchers(connection: Connection, cases: Sequence[_Case]) -> dict[UUID, StoredCertificate]:
+    """The certificates that vouch for the applications, as they are now that the lock is held.
+
+    The requester was authenticated before; what was read then may have been marked revoked since.
+    """
+    ids = frozenset[UUID]().union(*(case.application.vouching_ids for case in cases))
+    return certificates.find_all(connection, ids) if ids else {}
+
+
+def _qualify(
+    connection: Connection, case: _Case, vouchers: Mapping[UUID, StoredCertificate], now: datetime
+) -> None:
     """Everything about the application itself: permission, form, names."""
-    application = case.application
+    application = case.application = case.application.as_of(vouchers)
     requester = application.requester
     permission = Permission.RENEW if application.current else Permission.ISSUE
     authorize(requester, permission, case.cluster_id, now)
     if case.cluster is None and application.wish.cluster is not None:
         message = f"there is no cluster {application.wish.cluster[:80]!r}"
         raise NotFoundError(message)
+    if application.current is not None:
+        check_own(requester, application.current)
     profile, request = applications.require_request(application)
     case.names, case.node = applications.granted_names(
         application, profile, request, case.cluster.names if case.cluster else None
     )
     if application.current is None:
         check_names(requester, profile, case.names, case.node)
-    case.identity = identity_of(case.names, request.spki_sha256, application.current)
+    case.identity = identity_of(case.names, request.spki_sha256, application.voucher)
     case.generation = authorities.active_generation(connection, case.cluster_id, profile.authority)
 
 
 def _judge_all(connection: Connection, cases: Sequence[_Case], now: datetime) -> None:
     """One look-up for the whole batch, then a verdict for each."""
     open_cases = [case for case in cases if case.outcome is None and case.cluster and case.identity]
-    keys = {key for case in open_cases if case.identity for key in keys_of(case.identity, case.application.current)}
+    keys = {key for case in open_cases if case.identity for key in keys_of(case.identity, case.application.voucher)}
     candidates = revocations.candidates(connection, keys) if keys else []
     for case in open_cases:
         if case.identity is None or case.cluster is None:
             continue
-        case.considered, ban = judge(case.identity, case.application.current, case.cluster.id, candidates, now)
+        case.considered, ban = judge(case.identity, case.application.voucher, case.cluster.id, candidates, now)
         if ban is not None:
             case.outcome = banned(ban, is_renewal=case.application.current is not None)
 
@@ -233,7 +247,8 @@ def _signed(authority: Authority, case: _Case, now: datetime) -> IssuedCertifica
         not_before=validity.not_before,
         not_after=validity.not_after,
         der=der,
-        parent_id=application.current.id if application.current else None,
+        # What a holder asked for descends from their certificate, too: a thief may ask as well as renew.
+        parent_id=application.voucher.id if application.voucher else None,
         decision_id=case.decision_id,
         requester=application.requester.name,
     )
@@ -285,6 +300,6 @@ def _record(authority: Authority, case: _Case, versions: dict[UUID, int], now: d
         considered=case.considered or [],
         identity=described_identity(case.identity) if case.identity else None,
         serial=outcome.stored.serial if isinstance(outcome, IssuedCertificate) else None,
-        parent_serial=application.current.serial if application.current else None,
+        parent_serial=application.voucher.serial if application.voucher else None,
         request_id=application.requester.request_id,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
-from trivet.pki.errors import IdempotencyError
+from trivet.pki.errors import IdempotencyError, InvalidError
 from trivet.store import idempotency
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from trivet.authority.access import Requester
+
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def fingerprint(*parts: object) -> str:
@@ -30,10 +34,14 @@ def take(  # noqa: PLR0913  a key, what it stands for, and when
         None when the key is new; otherwise the reference of what was made under it before.
 
     Raises:
+        InvalidError: it is not 1 to 255 visible ASCII characters.
         IdempotencyError: something else was asked under this key before.
     """
     if key is None:
         return None
+    if not _KEY.fullmatch(key):
+        message = "an Idempotency-Key has 1 to 255 visible ASCII characters, like a UUID"
+        raise InvalidError(message)
     wanted = idempotency.Claim(requester.name, key, asked, reference)
     held = idempotency.claim(connection, wanted, now)
     if held.fingerprint != asked:

@@ -94,7 +94,8 @@ def look_ahead(
     scope = cluster.id if cluster else ALL_CLUSTERS
     hits, sample = marking.named_by(connection, revocation.entries, scope, now)
     bans = [entry for entry in revocation.entries if entry.covers(now)]
-    live = {profile for profile, _, _ in marking.named_by(connection, bans, scope, now)[0]} if bans else set()
+    banned = hits if len(bans) == len(revocation.entries) else marking.named_by(connection, bans, scope, now)[0]
+    live = {profile for profile, _, _ in banned}
     findings = list(_findings(bans, cluster, live))
     return Preview(
         hits=hits,
@@ -136,6 +137,7 @@ def _typical_identity(profile: Profile, cluster: Cluster | None) -> Identity:
     if profile.sans is not SanPolicy.API_SERVER:
         return Identity(Names(common_name, tuple(filter(None, organizations))), "")
     hosts = service_hosts(cluster.names if cluster else _KUBEADM_DEFAULTS)
+    hosts += (cluster.names.endpoint,) if cluster else ()
     names = tuple(host for host in hosts if isinstance(host, str))
     addresses = tuple(host for host in hosts if not isinstance(host, str))
     return Identity(Names(common_name, (), names, addresses), "")

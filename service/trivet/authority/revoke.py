@@ -17,6 +17,7 @@ from trivet.pki.errors import (
     ConfirmationRequiredError,
     ConflictError,
     Fault,
+    IdempotencyError,
     NotFoundError,
     PreconditionError,
 )
@@ -69,6 +70,7 @@ def create_revocation(  # noqa: PLR0913  an object, and how it was asked
 
     Raises:
         ConflictError: there is one of that name.
+        IdempotencyError: the key was used for something else, or for what was deleted since.
         ConfirmationRequiredError: it would lock out a control plane, and the guard refuses that.
     """
     with authority.database.write() as connection:
@@ -80,7 +82,10 @@ def create_revocation(  # noqa: PLR0913  an object, and how it was asked
         standing = revocations.find(connection, scope, wanted.namespace, wanted.name)
         if standing is not None and str(standing.id) == earlier:
             return Revoked(standing, replayed=True)
-        if standing is not None or earlier is not None:
+        if earlier is not None and standing is None:
+            message = "what this Idempotency-Key made was deleted since; use a new key"
+            raise IdempotencyError(message)
+        if standing is not None:
             message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it, or use another name"
             raise ConflictError(message, Fault("/metadata/name", "must be new"))
         preview = _guarded(authority, connection, found, wanted, now, confirmation)

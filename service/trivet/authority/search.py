@@ -18,6 +18,7 @@ from trivet.store import authorities, certificates, clusters
 from trivet.store.certificates import CertificateFilter, StoredCertificate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -171,10 +172,29 @@ def readable_certificate(
     return stored
 
 
-def issuer_of_stored(authority: Authority, stored: StoredCertificate) -> bytes:
-    """The CA certificate (DER) that signed a certificate."""
+def issuers_of(authority: Authority, found: Sequence[StoredCertificate]) -> dict[UUID, bytes]:
+    """The CA certificates (DER) that signed certificates, by generation."""
     with authority.database.read() as connection:
-        return authorities.generation(connection, stored.generation_id).certificate
+        return _issuers(connection, found)
+
+
+def _issuers(connection: Connection, found: Sequence[StoredCertificate]) -> dict[UUID, bytes]:
+    wanted = {stored.generation_id for stored in found}
+    return {each: authorities.generation(connection, each).certificate for each in wanted}
+
+
+def names_and_issuers(
+    authority: Authority, found: Sequence[StoredCertificate]
+) -> tuple[dict[UUID, str], dict[UUID, bytes]]:
+    """The names of clusters by id, and the CA certificates that signed certificates by generation."""
+    with authority.database.read() as connection:
+        return clusters.names_by_id(connection), _issuers(connection, found)
+
+
+def cluster_names(authority: Authority) -> dict[UUID, str]:
+    """The names of clusters by id, to show instead of ids."""
+    with authority.database.read() as connection:
+        return clusters.names_by_id(connection)
 
 
 def renewal_window(stored: StoredCertificate) -> Validity:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from trivet.authority import record
-from trivet.authority.access import TOKEN_ROLES, Permission, Requester, Role, authorize
+from trivet.authority import once, record
+from trivet.authority.access import TOKEN_ROLES, Permission, Requester, Role, authorize, authorized_cluster
 from trivet.authority.authenticate import TOKEN_PREFIX
-from trivet.pki.errors import Fault, InvalidError, NotFoundError
-from trivet.store import clusters, tokens
+from trivet.pki.documents import MAX_TEXT
+from trivet.pki.errors import ConflictError, Fault, InvalidError, NotFoundError
+from trivet.pki.names import is_plain
+from trivet.store import tokens
 from trivet.store.tokens import Token
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -31,26 +34,47 @@ def create_token(  # noqa: PLR0913  what a token has
     description: str = "",
     cluster: str | None = None,
     lifetime: timedelta | None = None,
+    idempotency_key: str | None = None,
 ) -> tuple[Token, str]:
     """Make a token; the second value is its secret, which cannot be had again.
 
     Raises:
         AccessDeniedError: an administrator of one cluster may make tokens for that cluster only.
-        InvalidError: the role is not for tokens.
+        ConflictError: a token was made under this Idempotency-Key before; its secret cannot be shown again.
+        InvalidError: the role is not for tokens, the lifetime is none, or the description cannot be stored.
     """
     if role not in TOKEN_ROLES:
         message = f"a token has one of the roles {', '.join(TOKEN_ROLES)}"
         raise InvalidError(message, Fault("/role", message))
+    if lifetime is not None and lifetime <= timedelta(0):
+        message = "a token's lifetime is more than nothing"
+        raise InvalidError(message, Fault("/expiresInSeconds", message))
+    if len(description) > MAX_TEXT or not is_plain(description):
+        message = f"a description is one line of at most {MAX_TEXT} characters"
+        raise InvalidError(message, Fault("/description", message))
     secret = TOKEN_PREFIX + _base64url(authority.random_bits(_SECRET_BITS))
     with authority.database.write() as connection:
         now = authority.clock()
-        scope = clusters.get(connection, cluster).id if cluster is not None else None
-        authorize(requester, Permission.WRITE_TOKEN, scope, now)
+        scope = _scope(connection, requester, cluster, now)
         expires_at = now + lifetime if lifetime is not None else None
         token = Token(authority.new_id(now), description, role.value, scope, now, requester.name, expires_at)
+        asked = once.fingerprint("token.create", role, description, cluster, lifetime)
+        earlier = once.take(connection, requester, idempotency_key, asked, str(token.id), now)
+        if earlier is not None:
+            message = f"the token {earlier} was made under this Idempotency-Key; delete it and make another"
+            raise ConflictError(message)
         tokens.add(connection, token, authority.key_encryption_key.token_hash(secret))
         record.change(authority, connection, requester, "token.create", str(token.id), scope, {"role": role.value})
     return token, secret
+
+
+def _scope(
+    connection: Connection, requester: Requester, cluster: str | None, now: datetime
+) -> UUID | None:
+    if cluster is None:
+        authorize(requester, Permission.WRITE_TOKEN, None, now)
+        return None
+    return authorized_cluster(connection, requester, Permission.WRITE_TOKEN, cluster, now).id
 
 
 def _base64url(bits: int) -> str:

@@ -105,12 +105,17 @@ def _proven_key(request: x509.CertificateSigningRequest) -> PublicKey:
     try:
         key = request.public_key()
         weak = isinstance(request.signature_hash_algorithm, _WEAK_HASHES)
-        valid = not weak and request.is_signature_valid
+        valid = weak or request.is_signature_valid
     except UNREADABLE as error:
         message = "the key or signature algorithm of the request is not supported"
         raise BadPublicKeyError(message) from error
+    if weak:
+        message = (
+            "the request is signed with MD5 or SHA-1, which can be forged; sign it with SHA-256 or better"
+        )
+        raise BadCSRError(message)
     if not valid:
-        message = "the request's signature is wrong, or uses MD5 or SHA-1; sign it with its own key and SHA-2"
+        message = "the request's signature is wrong; sign the request with the key that it holds"
         raise BadCSRError(message)
     return key
 

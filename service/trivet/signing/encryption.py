@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 
@@ -50,7 +49,7 @@ class KeyEncryptionKey:
         """
         try:
             return cls(base64.b64decode(text.strip(), validate=True))
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one
             message = f"the key-encryption key is not Base64 of {KEY_BYTES} bytes (openssl rand -base64 {KEY_BYTES})"
             raise WrongKeyError(message) from error
 

@@ -71,7 +71,8 @@ class Keyring:
     def __init__(self, key_encryption_key: KeyEncryptionKey) -> None:
         """Take the key that opens them."""
         self._encryption = key_encryption_key
-        self._open: OrderedDict[UUID, FileSigner] = OrderedDict()
+        # By certificate as well: a generation's never changes, and one that did must not pass unseen.
+        self._open: OrderedDict[tuple[UUID, bytes], FileSigner] = OrderedDict()
         self._lock = threading.Lock()
 
     def encrypt(self, key: IssuerPrivateKey) -> bytes:
@@ -89,12 +90,13 @@ class Keyring:
         Raises:
             WrongKeyError: the key does not open, or belongs to another certificate.
         """
+        wanted = (generation, certificate)
         with self._lock:
-            signer = self._open.get(generation)
+            signer = self._open.get(wanted)
             if signer is None:
                 signer = self._load(certificate, private_key)
-                self._open[generation] = signer
-            self._open.move_to_end(generation)
+                self._open[wanted] = signer
+            self._open.move_to_end(wanted)
             while len(self._open) > _CACHED_SIGNERS:
                 self._open.popitem(last=False)
             return signer

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select
 
 from trivet.pki.errors import NotFoundError
+from trivet.pki.keys import spki_sha256
+from trivet.pki.pem import from_der
 from trivet.pki.profiles import AuthorityName
 from trivet.store.tables import authorities, clusters, generations
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
+
+    from trivet.pki.keys import PublicKey
 
 
 class GenerationState(StrEnum):
@@ -78,9 +82,16 @@ def add_generation(connection: Connection, generation: Generation) -> None:
             state=generation.state,
             certificate=generation.certificate,
             private_key=generation.private_key,
+            spki_sha256=spki_sha256(from_der(generation.certificate).public_key()),
             created_at=generation.created_at,
         )
     )
+
+
+def holds_key(connection: Connection, key: PublicKey) -> bool:
+    """Whether any generation of any authority has that key."""
+    query = select(generations.c.id).where(generations.c.spki_sha256 == spki_sha256(key))
+    return connection.execute(query).first() is not None
 
 
 def active_generation(connection: Connection, cluster_id: UUID | None, name: AuthorityName) -> Generation:

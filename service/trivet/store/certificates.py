@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Row, and_, insert, select, update
@@ -90,6 +91,12 @@ def find_one(connection: Connection, certificate_id: UUID) -> StoredCertificate 
     return stored_certificate(row) if row else None
 
 
+def find_all(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, StoredCertificate]:
+    """The certificates with those ids, by id."""
+    rows = connection.execute(select(certificates).where(certificates.c.id.in_(list(ids))))
+    return {row.id: stored_certificate(row) for row in rows}
+
+
 def with_serial(connection: Connection, serial: str) -> list[StoredCertificate]:
     """The certificates with that serial, of all issuers."""
     rows = connection.execute(select(certificates).where(certificates.c.serial == serial))
@@ -136,12 +143,17 @@ def _conditions(wanted: CertificateFilter, now: datetime) -> Iterable[ColumnElem
         yield columns.issued_at > wanted.issued_after
     if wanted.status is not None:
         yield {
-            "valid": and_(columns.revoked_at.is_(None), columns.not_after >= now),
+            "valid": and_(columns.revoked_at.is_(None), unexpired(now)),
             "revoked": columns.revoked_at.is_not(None),
-            "expired": and_(columns.revoked_at.is_(None), columns.not_after < now),
+            "expired": and_(columns.revoked_at.is_(None), ~unexpired(now)),
         }[wanted.status]
     for key_range in wanted.ranges:
         yield columns.id.in_(ids_in_range(key_range))
+
+
+def unexpired(now: datetime) -> ColumnElement[bool]:
+    """Whether notAfter has not passed; its whole second belongs to the validity (`Validity.contains`)."""
+    return certificates.c.not_after > now - timedelta(seconds=1)
 
 
 def ids_in_range(key_range: KeyRange) -> Any:  # noqa: ANN401  a subquery; SQLAlchemy's type for it is private

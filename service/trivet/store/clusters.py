@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, insert, select
 
 from trivet.pki.errors import NotFoundError
-from trivet.pki.names import DnsName
+from trivet.pki.names import DnsName, is_plain
 from trivet.pki.subjects import ClusterNames, parse_host
 from trivet.store import revocations
 from trivet.store.tables import clusters
@@ -52,6 +52,8 @@ def add(connection: Connection, cluster: Cluster) -> None:
 
 def find(connection: Connection, name: str) -> Cluster | None:
     """The cluster of that name."""
+    if not is_plain(name):  # PostgreSQL refuses to compare with what it cannot hold
+        return None
     row = connection.execute(select(clusters).where(clusters.c.name == name)).first()
     return _cluster(row) if row else None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, TextClause, create_engine, event, exc, make_url, text
 
-from trivet.pki.errors import ConflictError, UnavailableError
+from trivet.pki.errors import ConflictError, InvalidError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _SQLITE_UNIQUE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+_SQLITE_DEFECT = "SQLITE_ERROR"  # a wrong statement or a missing table, which trying again does not mend
 _POSTGRESQL_UNIQUE = "23505"
+_UNAVAILABLE = "the database cannot be reached or is too busy; nothing was done, try again"
 _LOCK_KEY_BITS = 63
 _BUSY_MILLISECONDS = 10_000
 _POSTGRESQL_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
@@ -35,6 +37,7 @@ class Database:
     Raises (from `read` and `write`):
         UnavailableError: the database cannot be reached, or is too busy; nothing was written.
         ConflictError: a unique constraint was violated by a concurrent transaction.
+        InvalidError: a value cannot be stored; whoever checks what they were sent never meets it.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
@@ -113,9 +116,16 @@ def _translated_errors() -> Iterator[None]:
             raise
         message = "something of that name or key was created at the same time; look at it and try again"
         raise ConflictError(message) from error
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        message = "the database cannot be reached or is too busy; nothing was done, try again"
-        raise UnavailableError(message) from error
+    except exc.DataError as error:
+        message = "a text holds characters that cannot be stored, or is too long"
+        raise InvalidError(message) from error
+    except exc.TimeoutError as error:  # of the connection pool
+        raise UnavailableError(_UNAVAILABLE) from error
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError) as error:
+        # InternalError: a server in recovery refuses to write, or one that shuts down has ended the transaction.
+        if getattr(error.orig, "sqlite_errorname", None) == _SQLITE_DEFECT:
+            raise
+        raise UnavailableError(_UNAVAILABLE) from error
 
 
 def _is_unique_violation(error: exc.IntegrityError) -> bool:
@@ -142,22 +152,29 @@ def _lock(connection: Connection, function: str, scopes: Iterable[UUID]) -> None
 
 
 def candidates_statement(connection: Connection) -> TextClause:
-    """Find the entries stored under any of many keys: index searches, never a scan (`bench/` and a test show it).
+    """Find the entries stored under any of many keys: index searches, never a scan, as a test shows.
 
     The keys travel as one JSON parameter, so that the statement is the same for one issuance and for a batch.
-    CROSS JOIN keeps SQLite from turning the order round, which would scan the entries.
+    CROSS JOIN keeps SQLite from turning the order round, and OFFSET 0 keeps PostgreSQL from a hash join; either
+    would read all entries.
     """
-    unpacked = {
-        "sqlite": "SELECT value ->> 0 AS kind, value ->> 1 AS value FROM json_each(:keys)",
-        "postgresql": "SELECT pair ->> 0 AS kind, pair ->> 1 AS value"
-        " FROM jsonb_array_elements(CAST(:keys AS jsonb)) AS pair",
-    }[connection.dialect.name]
-    return text(
-        f"WITH wanted AS ({unpacked})"  # noqa: S608  both halves are literals of this file
-        " SELECT DISTINCT k.entry_id AS entry_id"
-        " FROM wanted CROSS JOIN revocation_entry_keys AS k"
-        " WHERE k.kind = wanted.kind AND k.value = wanted.value"
-    )
+    return text(_CANDIDATES[connection.dialect.name])
+
+
+_CANDIDATES = {
+    "sqlite": """
+        SELECT DISTINCT k.entry_id AS entry_id
+        FROM json_each(:keys) AS wanted CROSS JOIN revocation_entry_keys AS k
+        WHERE k.kind = wanted.value ->> 0 AND k.value = wanted.value ->> 1
+    """,
+    "postgresql": """
+        SELECT DISTINCT found.entry_id AS entry_id
+        FROM jsonb_array_elements(CAST(:keys AS jsonb)) AS wanted CROSS JOIN LATERAL (
+            SELECT k.entry_id FROM revocation_entry_keys AS k
+            WHERE k.kind = wanted ->> 0 AND k.value = wanted ->> 1 OFFSET 0
+        ) AS found
+    """,
+}
 
 
 def keys_parameter(keys: Iterable[Sequence[str]]) -> str:

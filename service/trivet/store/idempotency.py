@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trivet.store.tables import idempotency_keys
@@ -41,7 +41,9 @@ def claim(connection: Connection, wanted: Claim, now: datetime) -> Claim:
         return wanted
     columns = idempotency_keys.c
     query = select(idempotency_keys).where(columns.requester == wanted.requester, columns.key == wanted.key)
-    held = connection.execute(query).one()
+    held = connection.execute(query).first()
+    if held is None:  # forgotten between the two statements, so it is free
+        return claim(connection, wanted, now)
     return Claim(held.requester, held.key, held.fingerprint, held.reference)
 
 

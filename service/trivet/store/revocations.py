@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
+from trivet.pki.names import is_plain
 from trivet.pki.revocation import Entry, EntryKind, entry_keys
 from trivet.store.engine import candidates_statement, keys_parameter
 from trivet.store.tables import revocation_entries, revocation_entry_keys, revocation_sets, revocations
@@ -170,6 +171,8 @@ def mark_deleted(connection: Connection, revocation_id: UUID, now: datetime) -> 
 
 def find(connection: Connection, scope: UUID, namespace: str, name: str) -> StoredRevocation | None:
     """The standing object of that name."""
+    if not is_plain(namespace + name):  # PostgreSQL refuses to compare with what it cannot hold
+        return None
     query = select(revocations).where(
         revocations.c.scope == scope,
         revocations.c.namespace == namespace,

@@ -76,6 +76,8 @@ generations = Table(
     Column("state", String, nullable=False),
     Column("certificate", LargeBinary, nullable=False),
     Column("private_key", LargeBinary, nullable=False),
+    # No key is shared between authorities: what one cluster's CA signs must mean nothing in another.
+    Column("spki_sha256", ByteText, nullable=False, unique=True),
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("state IN ('staged', 'active', 'retiring', 'retired')", name="state"),
 )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-
 from tests.unit.pki.samples import root
+
 from trivet.pki.errors import MalformedError
 from trivet.pki.pem import MAX_PEM_BYTES, from_der, from_pem, to_der, to_pem
 

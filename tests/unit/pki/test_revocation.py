@@ -73,7 +73,9 @@ def names_it(found: Entry, holder: Identity) -> bool:
     ],
 )
 def test_a_dns_entry_names_hosts_suffixes_and_the_wildcards_that_cover_them(
-    text: str, name: str, named: bool  # noqa: FBT001
+    text: str,
+    name: str,
+    named: bool,  # noqa: FBT001
 ) -> None:
     dns = entry(EntryKind.DNS, text)
     assert names_it(dns, identity(dns=["other.invalid", name])) is named
@@ -127,7 +129,9 @@ def test_an_ip_entry_does_not_name_host_names() -> None:
     ],
 )
 def test_groups_and_common_names_are_compared_as_they_are(
-    kind: EntryKind, holder: Identity, named: bool  # noqa: FBT001
+    kind: EntryKind,
+    holder: Identity,
+    named: bool,  # noqa: FBT001
 ) -> None:
     assert names_it(entry(kind, "system:nodes"), holder) is named
 

@@ -20,7 +20,7 @@ def test_every_spelling_of_a_serial_becomes_one(text: str) -> None:
     assert serial_hex(parse_serial(text)) == "77fdf4b1033b387aaace6ce1c18710c2"
 
 
-@pytest.mark.parametrize("text", ["", ":", "0", "00:00", "0x1f", "-1", "g", "1 2", "f" * 41, "١"])
+@pytest.mark.parametrize("text", ["", ":", "0", "00:00", "0x1f", "-1", "g", "1 2", "f" * 41, "\u0661"])
 def test_what_is_not_a_serial_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a serial number"):
         parse_serial(text)

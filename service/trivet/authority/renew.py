@@ -1,0 +1,55 @@
+"""Renew a certificate, by one who proved to hold its key."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from trivet.authority.access import Requester, Role
+from trivet.authority.application import Renewal
+from trivet.authority.authenticate import authenticate_certificate
+from trivet.authority.issue import IssuedCertificate, issue
+from trivet.pki.errors import AccessDeniedError
+from trivet.pki.possession import check_fresh, parse_renewal_message
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from trivet.authority.context import Authority
+
+
+def renew_by_certificate(  # noqa: PLR0913  what a renewal is asked with
+    authority: Authority,
+    requester: Requester,
+    cluster: str,
+    request: bytes,
+    lifetime: timedelta | None = None,
+    idempotency_key: str | None = None,
+) -> IssuedCertificate:
+    """Renew the certificate whose key the requester proved to hold in the TLS handshake.
+
+    Raises:
+        AccessDeniedError: the requester holds no certificate.
+        ExpiredError, RevokedError: the certificate cannot vouch for itself any more.
+        Refusal: as `issue`.
+    """
+    if requester.role is not Role.HOLDER or requester.certificate is None:
+        message = "a renewal needs the certificate's own key: connect with the certificate, or send a signed message"
+        raise AccessDeniedError(message)
+    return issue(authority, requester, Renewal(requester.certificate, cluster, request, lifetime, idempotency_key))
+
+
+def renew_by_message(
+    authority: Authority, cluster: str, message: bytes, lifetime: timedelta | None = None, request_id: str | None = None
+) -> IssuedCertificate:
+    """Renew the certificate whose key signed the message. Sent again, it gives the same certificate.
+
+    Raises:
+        MalformedError, AuthenticationError: the message is not one, not fresh, or of an unknown certificate.
+        Refusal: as `renew_by_certificate`.
+    """
+    proof = parse_renewal_message(message)
+    check_fresh(proof, cluster, authority.clock())
+    requester = authenticate_certificate(authority, proof.certificate, request_id)
+    once = hashlib.sha256(message).hexdigest()
+    return renew_by_certificate(authority, requester, cluster, proof.request, lifetime, once)

@@ -1,0 +1,169 @@
+"""Serve: one process, or several under a supervisor; each with its own HTTPS certificate."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import socket
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from trivet.bootstrap.chores import Chore, Housekeeper
+from trivet.bootstrap.composition import build_authority, check_startable
+from trivet.bootstrap.errors import StartError
+from trivet.bootstrap.https import HttpsCertificate
+from trivet.pki.errors import UnavailableError
+from trivet.store import idempotency
+from trivet.web.app import WebOptions, create_app
+from trivet.web.logs import logging_config
+from trivet.web.tls import PeerCertificateProtocol
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from datetime import datetime
+    from types import FrameType
+
+    from fastapi import FastAPI
+
+    from trivet.authority.context import Authority
+    from trivet.settings import ServerSettings
+
+_log = logging.getLogger(__name__)
+_CONNECTIONS = 4096  # of one process; beyond it uvicorn answers 503 at once
+_BACKLOG = 2048
+_KEYS_KEPT = timedelta(hours=24)
+_KEYS_FORGOTTEN_EVERY = timedelta(hours=1)
+
+
+def serve(settings: ServerSettings) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish those in flight.
+
+    Raises:
+        StartError: what is set up cannot work.
+    """
+    logging.config.dictConfig(logging_config(settings.log_level))
+    check_startable(settings)
+    listener = _listen(settings)
+    _log.info("listening on %s", settings.url(), extra={"fields": {"workers": settings.workers}})
+    worker = Worker(settings)
+    config = uvicorn_config(settings, worker)
+    if settings.workers == 1:
+        QuietServer(config).run(sockets=[listener])
+        worker.close()
+        return
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        message = "a worker could not start; the log says why"
+        raise StartError(message)
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """Take the port at once, so that what is wrong with it is said before anything else is done."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        both = settings.host == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        # getaddrinfo's numbers are not errno's; create_server's words are long-winded.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        message = (
+            f"cannot listen on {settings.host} port {settings.port}: {reason};"
+            " choose others with --host and --port, or end what listens there"
+        )
+        raise StartError(message) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def uvicorn_config(settings: ServerSettings, worker: Worker) -> uvicorn.Config:
+    """How uvicorn shall serve."""
+    return uvicorn.Config(
+        worker,
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http=PeerCertificateProtocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        ssl_context_factory=worker.tls if settings.tls else None,
+        log_config=logging_config(settings.log_level),
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+class QuietServer(uvicorn.Server):
+    """Ends with status 0 on SIGTERM: uvicorn would raise the signal again once it has shut down."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to shut down."""
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
+class Worker:
+    """One serving process. Only settings travel to it, through a pipe: no argument, no file."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Take the settings; the rest is made in the process that serves."""
+        self._settings = settings
+        self._authority: Authority | None = None
+        self._https: HttpsCertificate | None = None
+        self._housekeeper: Housekeeper | None = None
+
+    @property
+    def authority(self) -> Authority:
+        """The authority, made when it is first needed."""
+        if self._authority is None:
+            self._authority = build_authority(self._settings)
+        return self._authority
+
+    def tls(self, _: uvicorn.Config, __: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        """Give uvicorn the TLS context, with a fresh certificate in it."""
+        try:
+            self._https = HttpsCertificate(self.authority, self._settings.host_names())
+        except UnavailableError as error:
+            # The supervisor starts this worker again, so nothing is lost but time.
+            _log.error("no HTTPS certificate: %s", error)
+            sys.exit(1)
+        return self._https.tls.context
+
+    def __call__(self) -> FastAPI:
+        """Give uvicorn the application, and begin the chores."""
+        settings, authority = self._settings, self.authority
+        chores = [Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock())]
+        if self._https is not None:
+            chores.append(Chore("renewing the HTTPS certificate", self._https.renew, self._https.renewal_due))
+        self._housekeeper = Housekeeper(chores, authority.clock)
+        self._housekeeper.start()
+        options = WebOptions(rate_per_second=settings.rate_per_second, burst=settings.burst)
+        return create_app(authority, options=options)
+
+    def close(self) -> None:
+        """End the chores and the connections of the database."""
+        if self._housekeeper is not None:
+            self._housekeeper.stop()
+        if self._authority is not None:
+            self._authority.database.dispose()
+
+    def _forget_keys(self) -> datetime:
+        now = self.authority.clock()
+        with self.authority.database.write() as connection:
+            idempotency.forget_older(connection, now - _KEYS_KEPT)
+        return now + _KEYS_FORGOTTEN_EVERY

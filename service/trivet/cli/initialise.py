@@ -1,0 +1,65 @@
+"""`trivet init`: make an installation that is ready to serve, and show the first steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivet.cli.output import note
+from trivet.cli.steps import show_first_steps
+from trivet.pki.names import parse_cluster_name
+from trivet.settings import ClientSettings, SettingsFile
+from trivet.settings.file import DEFAULT_DIRECTORY
+from trivet.settings.server import DEFAULT_HOST, DEFAULT_PORT, service_url
+
+
+def _cluster_name(text: str) -> str:
+    try:
+        return parse_cluster_name(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def init(
+    *,
+    directory: Annotated[
+        Path, typer.Option(help="Where keys, database and settings go.", metavar="FOLDER")
+    ] = DEFAULT_DIRECTORY,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The address to listen on [127.0.0.1].")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on [8443].")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host name or address of the service; may be repeated."),
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="postgresql://… in place of SQLite.")
+    ] = None,
+    cluster: Annotated[
+        str, typer.Option(parser=_cluster_name, metavar="NAME", help="A first cluster.")
+    ] = "demo",
+    no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Make no first cluster.")] = False,
+) -> None:
+    """Set up keys, database and settings; or find them again.
+
+    Also makes an administrator's token and a first cluster. What is there is never written over, so this may
+    be run again and again. Then shows the first steps.
+    """
+    from trivet.bootstrap.initialise import initialise
+    from trivet.bootstrap.layout import Choices
+
+    chosen = {"database_url": database_url, "host": host, "port": port, "names": name}
+    server: dict[str, object] = {key: value for key, value in chosen.items() if value is not None}
+    url = service_url(host or DEFAULT_HOST, port or DEFAULT_PORT, tls=True)
+    found = initialise(Choices(directory, url, server, None if no_cluster else cluster))
+    is_new = bool(found.made)
+    typer.echo("Trivet is set up:" if is_new else f"Trivet was set up before, in {directory}.")
+    for line in found.made:
+        typer.echo(f"  {line}")
+    if server and not found.has_new_settings:
+        note(f"The settings file was there already and decides: {found.layout.settings}")
+    settings = ClientSettings.load(SettingsFile.read(found.layout.settings))
+    show_first_steps(settings, found.layout, briefly=not is_new)

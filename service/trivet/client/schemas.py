@@ -1,0 +1,197 @@
+"""What the service answers, by the names of the OpenAPI document. Times are text as in RFC 3339.
+
+TypedDicts, so that an answer is shown as it came, with the members that a newer service may add.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, NotRequired, TypedDict, TypeVar
+
+T = TypeVar("T")
+
+
+class Page(TypedDict, Generic[T]):
+    """A part of a list, and the cursor of the next part."""
+
+    items: list[T]
+    next: str | None
+
+
+class Cluster(TypedDict):
+    """A cluster."""
+
+    name: str
+    endpoint: str
+    serviceCidr: str
+    dnsDomain: str
+    createdAt: str
+
+
+class RootPair(TypedDict):
+    """A root to import: its certificate and its unencrypted private key, PEM."""
+
+    certificate: str
+    privateKey: str
+
+
+class Generation(TypedDict):
+    """A key and certificate of an authority."""
+
+    authority: str
+    generation: str
+    state: str
+    subject: str
+    serialNumber: str
+    notBefore: str
+    notAfter: str
+    keyAlgorithm: str
+    sha256: str
+    certificate: str
+
+
+class Certificate(TypedDict):
+    """A certificate, its state, and the CA certificate that signed it."""
+
+    cluster: str
+    authority: str
+    profile: str
+    node: str | None
+    serialNumber: str
+    subject: str
+    commonName: str
+    organizations: list[str]
+    dnsNames: list[str]
+    ipAddresses: list[str]
+    issuedAt: str
+    notBefore: str
+    notAfter: str
+    status: str
+    revokedAt: str | None
+    supersededAt: str | None
+    requester: str
+    decision: str
+    certificate: str
+    issuer: NotRequired[str]
+
+
+class Considered(TypedDict):
+    """A revocation entry that a decision looked at."""
+
+    entry: str
+    revocation: str
+    kind: str
+    value: str
+    notBefore: str | None
+    matched: bool
+
+
+class Decision(TypedDict):
+    """Why a certificate was or was not issued."""
+
+    id: str
+    decidedAt: str
+    requester: str
+    action: str
+    profile: str
+    requestSha256: str
+    verdict: str
+    reason: str | None
+    detail: str | None
+    clusterVersion: int | None
+    globalVersion: int | None
+    considered: list[Considered]
+    identity: dict[str, object] | None
+    serialNumber: str | None
+    parentSerialNumber: str | None
+    requestId: str | None
+
+
+class Window(TypedDict):
+    """A span of time."""
+
+    start: str
+    end: str
+
+
+class RenewalInformation(TypedDict):
+    """When a certificate should be renewed (RFC 9773)."""
+
+    suggestedWindow: Window
+    explanationURL: NotRequired[str]
+
+
+class Metadata(TypedDict):
+    """Of a Kubernetes-style object."""
+
+    name: str
+    namespace: NotRequired[str]
+    uid: NotRequired[str]
+    resourceVersion: NotRequired[str]
+    creationTimestamp: NotRequired[str]
+    labels: NotRequired[dict[str, str]]
+    annotations: NotRequired[dict[str, str]]
+
+
+class RevocationSpec(TypedDict):
+    """What is revoked; an entry is an object with `kind` and the member that the kind names."""
+
+    description: NotRequired[str]
+    revocations: list[dict[str, object]]
+
+
+class RenewRevocation(TypedDict):
+    """A RenewRevocation object (`certificates.microsoft.com/v1`)."""
+
+    apiVersion: str
+    kind: str
+    metadata: Metadata
+    spec: RevocationSpec
+    status: NotRequired[dict[str, object]]
+
+
+class Hit(TypedDict):
+    """How many live certificates of a profile and node would be revoked."""
+
+    profile: str
+    node: str | None
+    count: int
+
+
+class Preview(TypedDict):
+    """What a RenewRevocation would do."""
+
+    count: int
+    hits: list[Hit]
+    sample: list[Certificate]
+    banned: list[str]
+    warnings: list[str]
+    locksOut: bool
+    token: str
+
+
+class Token(TypedDict):
+    """An access token, without its secret."""
+
+    id: str
+    role: str
+    description: str
+    cluster: str | None
+    createdAt: str
+    createdBy: str
+    expiresAt: str | None
+
+
+class NewToken(Token):
+    """An access token just made, with the secret that is shown this once."""
+
+    secret: str
+
+
+class AuditRecord(TypedDict):
+    """A change that somebody made."""
+
+    id: str
+    at: str
+    requester: str
+    action: str
+    subject: str

@@ -1,0 +1,63 @@
+"""Access tokens and audit records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from trivet.client.pages import each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trivet.client.connection import Connection
+    from trivet.client.schemas import AuditRecord, NewToken, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The operations on access tokens."""
+
+    connection: Connection
+
+    def create(
+        self,
+        role: str,
+        *,
+        description: str | None = None,
+        cluster: str | None = None,
+        expires_in_seconds: int | None = None,
+    ) -> NewToken:
+        """Make a token; its secret is in this answer and nowhere else."""
+        wanted = {
+            "role": role,
+            "description": description,
+            "cluster": cluster,
+            "expiresInSeconds": expires_in_seconds,
+        }
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return cast("NewToken", self.connection.call("POST", "tokens", json=given))
+
+    def list(self, limit: int | None = None) -> Iterator[Token]:
+        """Tokens, oldest first."""
+        return each(self.connection, "tokens", limit=limit)
+
+    def get(self, token: str) -> Token:
+        """One token by its id."""
+        return cast("Token", self.connection.call("GET", f"tokens/{quote(token, safe='')}"))
+
+    def delete(self, token: str) -> None:
+        """Make a token worthless."""
+        self.connection.send("DELETE", f"tokens/{quote(token, safe='')}")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecords:
+    """The operations on audit records."""
+
+    connection: Connection
+
+    def list(self, limit: int | None = None) -> Iterator[AuditRecord]:
+        """What was changed, and by whom."""
+        return each(self.connection, "audit-records", limit=limit)

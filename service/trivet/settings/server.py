@@ -1,0 +1,101 @@
+"""Settings of the service: the table [server]."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from trivet.pki.subjects import parse_host
+from trivet.settings.layers import LayeredSettings
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8443
+_EIGHT_HOURS: Final = 8 * 60 * 60
+
+
+class ServerSettings(LayeredSettings):
+    """What `trivet serve` and the commands next to it (`db`, `doctor`) work with.
+
+    Attributes:
+        database_url: `sqlite:////path/to/trivet.db` or `postgresql://…`.
+        key_encryption_key: Base64 of 32 bytes; from the environment only.
+        key_encryption_key_file: a file that holds it.
+        host: the address to listen on.
+        port: the port to listen on.
+        workers: how many processes answer.
+        tls: HTTPS; plain HTTP is for a proxy on the same machine that ends TLS.
+        names: host names and addresses in the service's own certificate; empty for `host_names`' default.
+        backdate_seconds: how far notBefore lies before the time of issue.
+        lockout_guard: warn of a revocation that locks out a control plane, or refuse it.
+        rate_per_second: requests a second that one requester may send in the long run.
+        burst: requests that one requester may send at once.
+        log_level: the least level that is logged.
+        shutdown_seconds: how long requests in flight may take when the service ends.
+    """
+
+    TABLE: ClassVar[str] = "server"
+    SECRET: ClassVar[frozenset[str]] = frozenset({"key_encryption_key"})
+    PATHS: ClassVar[frozenset[str]] = frozenset({"key_encryption_key_file"})
+    EITHER: ClassVar[tuple[frozenset[str], ...]] = (SECRET | PATHS,)
+
+    database_url: SecretStr
+    key_encryption_key: SecretStr | None = None
+    key_encryption_key_file: Path | None = None
+    host: str = Field(default=DEFAULT_HOST, min_length=1)
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=256)
+    tls: bool = True
+    names: Annotated[tuple[str, ...], NoDecode] = ()
+    backdate_seconds: int = Field(default=300, ge=0, lt=_EIGHT_HOURS)
+    lockout_guard: Literal["warn", "refuse"] = "warn"
+    rate_per_second: float = Field(default=50, gt=0)
+    burst: int = Field(default=200, ge=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    shutdown_seconds: int = Field(default=30, ge=1)
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("names")
+    @classmethod
+    def _are_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(parse_host(name)) for name in names)
+
+    def host_names(self) -> tuple[str, ...]:
+        """The names of the service's own certificate: those set, or this machine's usual ones."""
+        if self.names:
+            return self.names
+        usual = ["localhost", "127.0.0.1", "::1"]
+        return tuple(dict.fromkeys(filter(_is_host, [*usual, socket.gethostname(), self.host])))
+
+    def url(self) -> str:
+        """Where a client on this machine finds the service."""
+        return service_url(self.host, self.port, tls=self.tls)
+
+
+def service_url(host: str, port: int, *, tls: bool) -> str:
+    """Where a client on this machine finds a service that listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{bracketed}:{port}"
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return not ipaddress.ip_address(name).is_unspecified
+    except ValueError:
+        pass
+    try:
+        parse_host(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""The HTTP application: front ends, the answers to refusals, and what surrounds every request."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from trivet import __version__
+from trivet.authority.health import check_database
+from trivet.pki.errors import Fault, InvalidError, MalformedError, Refusal, UnavailableError
+from trivet.web import logs
+from trivet.web.authentication import Services
+from trivet.web.limits import RateLimit
+from trivet.web.middleware import RequestContext
+from trivet.web.offload import Offload
+from trivet.web.openapi import complete_document
+from trivet.web.problems import PROBLEM_TYPE, describe, problem
+from trivet.web.rest import router
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI, Request
+
+    from trivet.authority.context import Authority
+
+_log = logging.getLogger(__name__)
+
+API: Final = "/api/v1"
+_STATUS_SLUGS = {404: "notFound", 405: "methodNotAllowed"}
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """Limits on what one requester may send: requests a second, how many at once, bytes in a body."""
+
+    rate_per_second: float = 50.0
+    burst: int = 200
+    max_body_bytes: int = 1024 * 1024
+
+
+def create_app(authority: Authority, *, options: WebOptions | None = None) -> FastAPI:
+    """Build the ASGI application over an authority."""
+    chosen = options or WebOptions()
+    offload = Offload()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        offload.close()
+
+    app = FastAPIOffline(
+        title="Trivet",
+        version=__version__,
+        summary="A certificate authority for Kubernetes clusters that run on people's own hardware.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    limit = RateLimit(chosen.rate_per_second, chosen.burst, time.monotonic)
+    app.state.services = Services(authority, offload, limit)
+    app.include_router(router, prefix=API)
+    _add_health(app, authority, offload)
+    _add_refusals(app)
+    app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
+    complete_document(app)
+    return app
+
+
+def _add_health(app: FastAPI, authority: Authority, offload: Offload) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", include_in_schema=False)
+    @app.get("/healthz", include_in_schema=False)
+    async def readyz() -> dict[str, str]:
+        await offload(check_database, authority)
+        return {"status": "ok"}
+
+
+def _add_refusals(app: FastAPI) -> None:
+    app.add_exception_handler(Refusal, _on_refusal)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _on_invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _on_defect)
+
+
+def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body, status, headers, PROBLEM_TYPE)
+
+
+def _request_id() -> str:
+    return logs.request_id.get() or ""
+
+
+async def _on_refusal(_: Request, refusal: Refusal) -> JSONResponse:
+    status, body, headers = problem(refusal, _request_id())
+    level = logging.WARNING if isinstance(refusal, UnavailableError) else logging.INFO
+    _log.log(level, "refused: %s", refusal.slug, extra={"fields": {"detail": refusal.detail[:500]}})
+    return _answer(status, body, headers)
+
+
+async def _on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    """FastAPI's own checks of parameters and JSON bodies, without the input, which may hold a secret."""
+    faults = tuple(Fault(_pointer(item["loc"]), str(item["msg"])) for item in error.errors()[:100])
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return _answer(*problem(MalformedError("the body is not JSON", *faults), _request_id()))
+    return _answer(*problem(InvalidError("some fields are wrong", *faults), _request_id()))
+
+
+def _pointer(place: tuple[int | str, ...]) -> str:
+    """The place as an RFC 6901 pointer into the body, or the name of a parameter as one."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1")[:100] for part in place[1:])
+
+
+async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
+    slug = _STATUS_SLUGS.get(error.status_code, "malformed")
+    detail = {
+        "notFound": f"there is nothing at {request.url.path[:200]}",
+        "methodNotAllowed": f"{request.method[:20]} is not possible at {request.url.path[:200]}",
+    }.get(slug, "the request cannot be read")
+    return _answer(error.status_code, describe(slug, detail, _request_id()), dict(error.headers or {}))
+
+
+async def _on_defect(_: Request, error: Exception) -> JSONResponse:
+    """A defect of Trivet: said in the log, not to the client."""
+    _log.error("a defect", exc_info=error)
+    detail = "something went wrong in Trivet; the operator finds it in the log by the requestId"
+    return _answer(500, describe("internal", detail, _request_id()))

@@ -1,0 +1,37 @@
+"""The audit trail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from trivet.authority import record, search
+from trivet.authority.access import Permission
+from trivet.pki.errors import Fault, InvalidError
+from trivet.web.authentication import Caller, authenticated
+from trivet.web.rest import render, schemas
+from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, Limit, operation
+
+router = APIRouter(prefix="/audit-records", tags=["audit"])
+Authenticated = Annotated[Caller, Depends(authenticated)]
+
+
+@router.get("", **operation("listAuditRecords", Permission.READ_AUDIT))
+async def list_audit_records(
+    request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
+) -> schemas.Page[schemas.AuditRecord]:
+    """List changes that were made, newest first."""
+    before = decode_cursor(cursor, 1)
+    try:
+        place = UUID(before[0]) if before else None
+    except ValueError as error:
+        message = "this cursor was not given out by this list; begin without one"
+        raise InvalidError(message, Fault("/cursor", message)) from error
+    found = await caller.offload(record.list_changes, caller.authority, caller.requester, place, limit + 1)
+    names = await caller.offload(search.cluster_names, caller.authority)
+    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
+    link_next(request, response, following)
+    return schemas.Page(items=[render.audit_record(item, names) for item in found[:limit]], next=following)

@@ -1,0 +1,94 @@
+"""The bodies of issuing and renewing: JSON, or the CSR itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from trivet.pki.errors import Fault, InvalidError
+from trivet.web.rest import schemas
+from trivet.web.rest.documents import read_document
+from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type
+from trivet.web.rest.operation import bodies
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_S = TypeVar("_S", bound=schemas.Schema)
+
+_REQUEST: dict[str, Any] = {
+    "schema": {"type": "string", "format": "binary", "description": "The CSR, DER or PEM (RFC 5967)."}
+}
+_MESSAGE: dict[str, Any] = {"schema": {"type": "string", "description": "A renewal message (see the REST guide)."}}
+
+
+def _reference(model: type[schemas.Schema]) -> dict[str, Any]:
+    return {"schema": model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")}
+
+
+CERTIFICATE_BODIES: Final = bodies({JSON: _reference(schemas.CertificateCreate), PKCS10: _REQUEST})
+RENEWAL_BODIES: Final = bodies(
+    {JSON: _reference(schemas.CertificateRenew), PKCS10: _REQUEST, JWT: _MESSAGE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceBody:
+    """What a body and a query say together."""
+
+    profile: str
+    csr: bytes
+    node: str | None
+    expiration_seconds: int | None
+
+
+async def read_issuance(request: Request, in_query: tuple[str | None, str | None, int | None]) -> IssuanceBody:
+    """Read the wish for a certificate.
+
+    Raises:
+        InvalidError, MalformedError, UnsupportedMediaTypeError: it cannot be read, or something is missing.
+    """
+    raw = await request.body()
+    profile, node, seconds = in_query
+    if content_type(request, (JSON, PKCS10)) == JSON:
+        body = validated(schemas.CertificateCreate, raw)
+        return IssuanceBody(
+            body.profile, body.csr.encode(), body.node or node, body.expiration_seconds or seconds
+        )
+    if profile is None:
+        message = "the query needs a profile, like ?profile=kubelet-client"
+        raise InvalidError(message, Fault("/profile", "is required in the query"))
+    return IssuanceBody(profile, raw, node, seconds)
+
+
+async def read_renewal(request: Request, seconds: int | None) -> tuple[bytes, int | None]:
+    """Read the CSR of a renewal, and the lifetime wished for in seconds.
+
+    Raises:
+        InvalidError, MalformedError: it cannot be read.
+    """
+    raw = await request.body()
+    if content_type(request, (JSON, PKCS10)) == PKCS10:
+        return raw, seconds
+    body = validated(schemas.CertificateRenew, raw)
+    return body.csr.encode(), body.expiration_seconds or seconds
+
+
+def validated(model: type[_S], raw: bytes) -> _S:
+    """Read a JSON body by its schema.
+
+    Raises:
+        MalformedError: it is not JSON.
+        InvalidError: with a pointer to each fault.
+    """
+    document = read_document(raw, JSON)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        faults = [
+            Fault("".join(f"/{part}"[:100] for part in item["loc"]), item["msg"]) for item in error.errors()[:100]
+        ]
+        message = "some fields are wrong"
+        raise InvalidError(message, *faults) from error

@@ -1,0 +1,92 @@
+"""Clusters: create, import, list, get."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from trivet.authority import create, search
+from trivet.authority.access import Permission
+from trivet.authority.create import ImportedRoot
+from trivet.pki.errors import Fault, InvalidError
+from trivet.pki.names import parse_dns_name, parse_ip_network
+from trivet.pki.profiles import AuthorityName
+from trivet.pki.subjects import ClusterNames, parse_host
+from trivet.web.authentication import Caller, authenticated
+from trivet.web.rest import render, schemas
+from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+
+router = APIRouter(prefix="/clusters", tags=["clusters"])
+Authenticated = Annotated[Caller, Depends(authenticated)]
+
+
+@router.post("", status_code=201, **operation("createCluster", Permission.CREATE_CLUSTER))
+async def create_cluster(
+    body: schemas.ClusterCreate, caller: Authenticated, response: Response, idempotency_key: IdempotencyKey = None
+) -> schemas.Cluster:
+    """Create a cluster with its three authorities, or take over those of a running one."""
+    cluster = await caller.offload(
+        create.create_cluster,
+        caller.authority,
+        caller.requester,
+        body.name,
+        _names(body),
+        algorithm=body.algorithm,
+        imported=_imported(body.roots) if body.roots else None,
+        idempotency_key=idempotency_key,
+    )
+    response.headers["Location"] = f"/api/v1/clusters/{cluster.name}"
+    return render.cluster(cluster)
+
+
+def _names(body: schemas.ClusterCreate) -> ClusterNames:
+    faults: list[Fault] = []
+    values = []
+    for field, parse, text in (
+        ("endpoint", parse_host, body.endpoint),
+        ("serviceCidr", parse_ip_network, body.service_cidr),
+        ("dnsDomain", parse_dns_name, body.dns_domain),
+    ):
+        try:
+            values.append(parse(text))
+        except ValueError as error:
+            faults.append(Fault(f"/{field}", str(error)))
+    if faults:
+        message = "some names of the cluster are wrong"
+        raise InvalidError(message, *faults)
+    return ClusterNames(*values)
+
+
+def _imported(roots: schemas.ImportedRoots) -> dict[AuthorityName, ImportedRoot]:
+    pairs = {
+        AuthorityName.CLUSTER: roots.cluster,
+        AuthorityName.ETCD: roots.etcd,
+        AuthorityName.FRONT_PROXY: roots.front_proxy,
+    }
+    return {
+        name: ImportedRoot(pair.certificate.encode(), pair.private_key.get_secret_value().encode())
+        for name, pair in pairs.items()
+    }
+
+
+@router.get("", **operation("listClusters", Permission.READ_CLUSTER))
+async def list_clusters(
+    request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
+) -> schemas.Page[schemas.Cluster]:
+    """List clusters by name."""
+    after = decode_cursor(cursor, 1)
+    found = await caller.offload(
+        search.list_clusters, caller.authority, caller.requester, after[0] if after else None, limit + 1
+    )
+    following = encode_cursor(found[limit - 1].name) if len(found) > limit else None
+    link_next(request, response, following)
+    return schemas.Page(items=[render.cluster(cluster) for cluster in found[:limit]], next=following)
+
+
+@router.get("/{cluster}", **operation("getCluster", Permission.READ_CLUSTER))
+async def get_cluster(cluster: str, caller: Authenticated) -> schemas.Cluster:
+    """Get a cluster."""
+    found = await caller.offload(search.get_cluster, caller.authority, caller.requester, cluster)
+    return render.cluster(found)

@@ -1,0 +1,73 @@
+"""Renew a certificate, by proof of possession of its key: in the TLS handshake, or in a signed message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from trivet.authority.access import Permission
+from trivet.authority.renew import renew_by_certificate, renew_by_message
+from trivet.web import logs
+from trivet.web.authentication import certificate_holder, services_of
+from trivet.web.rest import schemas
+from trivet.web.rest.bodies import RENEWAL_BODIES, read_renewal
+from trivet.web.rest.certificate_answers import ANSWERS, issued, offered
+from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type, negotiate
+from trivet.web.rest.operation import IdempotencyKey, operation
+
+if TYPE_CHECKING:
+    from trivet.authority.issue import IssuedCertificate
+
+router = APIRouter(tags=["certificates"])
+
+
+@router.post(
+    "/clusters/{cluster}/certificates/renew",
+    status_code=201,
+    response_model=schemas.Certificate,
+    responses=ANSWERS,
+    **operation(
+        "renewCertificate",
+        Permission.RENEW,
+        extra=RENEWAL_BODIES | {"security": [{"clientCertificate": []}, {}]},
+    ),
+)
+async def renew_certificate(
+    cluster: str,
+    request: Request,
+    expiration_seconds: schemas.Seconds | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Renew the certificate that the connection was made with: same names, same profile, a new key.
+
+    Where a proxy ends TLS, send an application/jwt body instead: a renewal message signed by the current key, which
+    carries the CSR. The signature then is the authentication.
+    """
+    negotiate(request, offered(request))
+    if content_type(request, (JSON, PKCS10, JWT)) == JWT:
+        made = await _by_message(request, cluster, expiration_seconds)
+    else:
+        made = await _by_certificate(request, cluster, expiration_seconds, idempotency_key)
+    return issued(request, services_of(request).authority, made, cluster)
+
+
+async def _by_certificate(
+    request: Request, cluster: str, seconds: int | None, idempotency_key: str | None
+) -> IssuedCertificate:
+    caller = await certificate_holder(request)
+    body, seconds = await read_renewal(request, seconds)
+    lifetime = timedelta(seconds=seconds) if seconds else None
+    return await caller.offload(
+        renew_by_certificate, caller.authority, caller.requester, cluster, body, lifetime, idempotency_key
+    )
+
+
+async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
+    services = services_of(request)
+    services.limit.check(f"address:{request.client.host if request.client else ''}")
+    lifetime = timedelta(seconds=seconds) if seconds else None
+    message = await request.body()
+    request_id = logs.request_id.get()
+    return await services.offload(renew_by_message, services.authority, cluster, message, lifetime, request_id)

@@ -1,0 +1,80 @@
+"""Access tokens: create, list, get, delete."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from trivet.authority import search
+from trivet.authority import tokens as use_cases
+from trivet.authority.access import Permission, Role
+from trivet.pki.errors import NotFoundError
+from trivet.web.authentication import Caller, authenticated
+from trivet.web.rest import render, schemas
+from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+
+router = APIRouter(prefix="/tokens", tags=["access tokens"])
+Authenticated = Annotated[Caller, Depends(authenticated)]
+
+
+@router.post("", status_code=201, **operation("createToken", Permission.WRITE_TOKEN))
+async def create_token(
+    body: schemas.TokenCreate, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
+) -> schemas.CreatedToken:
+    """Make an access token; its secret is shown this once."""
+    lifetime = timedelta(seconds=body.expires_in_seconds) if body.expires_in_seconds else None
+    token, secret = await caller.offload(
+        use_cases.create_token,
+        caller.authority,
+        caller.requester,
+        role=Role(body.role),
+        description=body.description,
+        cluster=body.cluster,
+        lifetime=lifetime,
+        idempotency_key=idempotency_key,
+    )
+    names = await caller.offload(search.cluster_names, caller.authority)
+    response.headers["Location"] = f"/api/v1/tokens/{token.id}"
+    return schemas.CreatedToken(**render.token(token, names), secret=secret)
+
+
+@router.get("", **operation("listTokens", Permission.READ_TOKEN))
+async def list_tokens(
+    request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
+) -> schemas.Page[schemas.Token]:
+    """List access tokens, oldest first, without their secrets."""
+    after = decode_cursor(cursor, 1)
+    place = _token_id(after[0]) if after else None
+    found = await caller.offload(use_cases.list_tokens, caller.authority, caller.requester, place, limit + 1)
+    names = await caller.offload(search.cluster_names, caller.authority)
+    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
+    link_next(request, response, following)
+    return schemas.Page(
+        items=[schemas.Token(**render.token(token, names)) for token in found[:limit]], next=following
+    )
+
+
+@router.get("/{token}", **operation("getToken", Permission.READ_TOKEN))
+async def get_token(token: str, caller: Authenticated) -> schemas.Token:
+    """Get an access token, without its secret."""
+    found = await caller.offload(use_cases.get_token, caller.authority, caller.requester, _token_id(token))
+    names = await caller.offload(search.cluster_names, caller.authority)
+    return schemas.Token(**render.token(found, names))
+
+
+@router.delete("/{token}", status_code=204, **operation("deleteToken", Permission.WRITE_TOKEN))
+async def delete_token(token: str, caller: Authenticated) -> None:
+    """Delete an access token: it is worthless from the next request on."""
+    await caller.offload(use_cases.delete_token, caller.authority, caller.requester, _token_id(token))
+
+
+def _token_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        message = f"there is no token {text[:80]!r}"
+        raise NotFoundError(message) from error

@@ -1,0 +1,200 @@
+"""How both databases run the statements that must stay fast however much is stored: by index, never by scan."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from tests.support import rows
+from tests.support.clock import START
+from tests.support.revocation_objects import entry
+from trivet.pki.revocation import Entry, EntryKind, Identity, identity_keys
+from trivet.pki.search import below_suffix, within_network
+from trivet.store import certificates, marking, revocations
+from trivet.store.certificates import CertificateFilter
+from trivet.store.clusters import Cluster
+from trivet.store.engine import Database
+from trivet.store.tables import metadata
+
+ENTRIES, CERTIFICATES = 20_000, 20_000
+ENTRY_IDS, CERTIFICATE_IDS = 1 << 24, 1 << 25
+IDENTITY = Identity(
+    rows.names("system:node:n1", ("system:nodes",), ("n1.blue.example", "10.1.2.3", "2001:db8::1")), "0c" * 32
+)
+
+
+@contextmanager
+def _recorded(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    statements: list[tuple[str, Any]] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append((arguments[2], arguments[3]))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+
+
+def _plans(connection: Connection, run: Callable[[], object]) -> list[str]:
+    """Give the plan of every statement that `run` executes."""
+    with _recorded(connection) as statements:
+        run()
+    explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    return [
+        "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))
+        for statement, parameters in statements
+    ]
+
+
+def _scanned(plan: str) -> set[str]:
+    """Give the tables that a plan reads whole."""
+    # SQLite: "SCAN k" or "SCAN certificates USING INDEX …"; a search reads "SEARCH …". PostgreSQL: "Seq Scan on …".
+    return set(re.findall(r"(?:Seq Scan on|\bSCAN) (\w+)", plan))
+
+
+def _fill(connection: Connection, cluster: Cluster) -> None:
+    """Store many entries and certificates, made by the database itself."""
+    certificate = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster, serial="0")
+    (standing,) = rows.add_revocation(connection, cluster.id, entry(EntryKind.DNS, "template.example")).entries
+    _copy(connection, "revocation_entries", ENTRIES, standing.id, {"id": _id("n", ENTRY_IDS)})
+    lineage = f"CASE WHEN n % 50 = 1 THEN NULL ELSE {_id('(n - 1)', CERTIFICATE_IDS)} END"
+    own = {"id": _id("n", CERTIFICATE_IDS), "serial": "CAST(n AS varchar)", "spki_sha256": "'k' || n", "parent_id": lineage}
+    _copy(connection, "certificates", CERTIFICATES, certificate.id, own)
+    for table, count, kind, key, ids in (
+        ("revocation_entry_keys", ENTRIES, "DNS", "'h' || n || '.example'", ENTRY_IDS),
+        ("certificate_names", CERTIFICATES, "dns", "'example.h' || n || '.'", CERTIFICATE_IDS),
+        ("certificate_names", CERTIFICATES, "ip", "'4' || n", CERTIFICATE_IDS),
+        ("certificate_names", CERTIFICATES, "cn", "'c' || n", CERTIFICATE_IDS),
+    ):
+        _execute(connection, f"INSERT INTO {table} SELECT '{kind}', {key}, {_id('n', ids)} FROM numbers", count)  # noqa: S608
+    connection.execute(text("ANALYZE"))
+
+
+def _id(number: str, offset: int) -> str:
+    return f"make_id({number} + {offset})"
+
+
+def _copy(connection: Connection, table: str, count: int, original: UUID, own: dict[str, str]) -> None:
+    columns = [column.name for column in metadata.tables[table].columns]
+    values = ", ".join(own.get(column, column) for column in columns)
+    source = f"FROM numbers CROSS JOIN {table} WHERE id = make_id({original.int})"
+    _execute(connection, f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} {source}", count)  # noqa: S608
+
+
+def _execute(connection: Connection, statement: str, count: int) -> None:
+    """Run it with the table `numbers` from 1 to the count; `make_id(n)` is an id in the database's own spelling."""
+    if connection.dialect.name == "sqlite":
+        numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"  # noqa: S608
+        made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{int(found[1]):032x}'", statement)
+        made = re.sub(r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"printf('%032x', \1)", made)
+    else:
+        numbers = f"WITH numbers AS (SELECT n FROM generate_series(1, {count}) AS n)"  # noqa: S608
+        made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{UUID(int=int(found[1]))}'", statement)
+        made = re.sub(r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"CAST(lpad(to_hex(\1), 32, '0') AS uuid)", made)
+    into, _, rest = made.partition(" SELECT ")
+    connection.execute(text(f"{into} {numbers} SELECT {rest}"))
+
+
+@pytest.fixture(scope="module")
+def filled(shared_database: Database) -> Iterator[tuple[Connection, Cluster]]:
+    with shared_database.write() as connection:
+        transaction = connection.get_transaction()
+        assert transaction is not None
+        cluster = rows.add_cluster(connection)
+        _fill(connection, cluster)
+        yield connection, cluster
+        transaction.rollback()
+
+
+def test_the_look_up_of_every_issuance_searches_the_index_of_the_entries(
+    filled: tuple[Connection, Cluster],
+) -> None:
+    connection, _ = filled
+    (plan,) = _plans(connection, lambda: revocations.candidates(connection, identity_keys(IDENTITY)))
+    if connection.dialect.name == "sqlite":
+        assert "SEARCH k USING COVERING INDEX" in plan
+    else:
+        assert re.search(r"Index (Only )?Scan using pk_revocation_entry_keys", plan)
+    # The keys that are looked up are read one by one, of course.
+    assert not _scanned(plan) & {"k", "revocation_entry_keys"}
+
+
+def test_the_entries_that_are_found_are_read_by_their_ids(filled: tuple[Connection, Cluster]) -> None:
+    connection, _ = filled
+    keys = [("DNS", f"h{number}.example") for number in (1, 500, ENTRIES)]
+    plans = _plans(connection, lambda: revocations.candidates(connection, keys))  # type: ignore[arg-type]
+    assert len(plans) == 2
+    # There is one object, so its table is read whole.
+    assert not _scanned("\n".join(plans)) & {"k", "revocation_entry_keys", "revocation_entries"}
+
+
+SEARCHES = [
+    entry(EntryKind.DNS, "h77.example"),
+    entry(EntryKind.DNS, ".h77.example"),
+    entry(EntryKind.IP, "10.1.2.3"),
+    entry(EntryKind.IP, "10.1.2.0/24"),
+    entry(EntryKind.IP, "2001:db8::/64"),
+    entry(EntryKind.COMMON_NAME, "c77"),
+    entry(EntryKind.COMMON_NAME, "c78", START),
+    entry(EntryKind.PUBLIC_KEY, "0c" * 32),
+    entry(EntryKind.SERIAL_NUMBER, "77"),
+    entry(EntryKind.SERIAL_NUMBER, "78", include_renewed=False),
+]
+BIG = {"certificates", "certificate_names"}
+
+
+@pytest.mark.parametrize("wanted", SEARCHES, ids=lambda wanted: f"{wanted.kind}-{wanted.value[:20]}")
+def test_marking_searches_indexes(filled: tuple[Connection, Cluster], wanted: Entry) -> None:
+    connection, cluster = filled
+    name = f"{wanted.kind}-{wanted.value}"
+    standing = rows.add_revocation(connection, cluster.id, wanted, name=name).entries[0]
+    (plan,) = _plans(connection, lambda: marking.mark_revoked(connection, standing, START))
+    assert not _scanned(plan) & BIG, plan
+    if wanted.kind in {EntryKind.DNS, EntryKind.IP, EntryKind.COMMON_NAME}:
+        assert "certificate_names" in plan
+
+
+def test_a_preview_of_several_entries_searches_indexes(filled: tuple[Connection, Cluster]) -> None:
+    connection, cluster = filled
+    plans = _plans(connection, lambda: marking.named_by(connection, SEARCHES, cluster.id, START))
+    assert len(plans) == 2
+    for plan in plans:
+        assert not _scanned(plan) & BIG, plan
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        CertificateFilter(serial="77"),
+        CertificateFilter(ranges=(below_suffix("h77.example"),)),
+        CertificateFilter(ranges=(within_network(ipaddress.ip_network("10.1.2.0/24")),)),
+    ],
+    ids=["serial", "suffix", "CIDR"],
+)
+def test_searches_use_indexes(filled: tuple[Connection, Cluster], wanted: CertificateFilter) -> None:
+    connection, cluster = filled
+    (plan,) = _plans(
+        connection, lambda: certificates.page(connection, cluster.id, wanted, START, None, 100)
+    )
+    assert not _scanned(plan) & BIG, plan
+    if wanted.ranges:
+        assert "certificate_names" in plan
+
+
+def test_a_serial_is_found_by_index(filled: tuple[Connection, Cluster]) -> None:
+    connection, cluster = filled
+    for run in (
+        lambda: certificates.with_serial(connection, "77"),
+        lambda: certificates.find_by_serial(connection, cluster.id, "77"),
+    ):
+        (plan,) = _plans(connection, run)
+        assert re.search("ix_certificates_serial|uq_certificates_generation_id_serial", plan), plan

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from sqlalchemy import text
+
+from tests.support.revocation_objects import entry
+from tests.support.signing_requests import csr, key_hash
+from tests.support.world import World
+from trivet.authority.access import Requester, Role
+from trivet.authority.application import Renewal, prepare
+from trivet.authority.install import OPERATOR
+from trivet.authority.issue import IssuedCertificate, issue, issue_all
+from trivet.pki.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ExpiredError,
+    Refusal,
+    RejectedIdentifierError,
+    RevokedError,
+)
+from trivet.pki.kubernetes import PROFILES
+from trivet.pki.revocation import EntryKind
+from trivet.pki.subjects import names_of
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_renewal_keeps_names_and_profile_and_changes_key_and_serial(world: World, profile: str) -> None:
+    current = world.issue(profile, "node-1").stored
+    world.clock.advance(days=2)
+    new = world.renew(current, key=1).stored
+    before, after = (x509.load_der_x509_certificate(one.der) for one in (current, new))
+    assert names_of(after) == names_of(before)
+    assert (new.profile, new.node, new.authority) == (current.profile, current.node, current.authority)
+    assert new.spki_sha256 == key_hash(1)
+    assert new.serial != current.serial
+    assert new.not_after - current.not_after == timedelta(days=2)
+
+
+def test_a_renewal_records_its_parent_and_supersedes_it(world: World) -> None:
+    current = world.issue()
+    world.clock.advance(days=1)
+    new = world.renew(current.stored)
+    assert new.stored.parent_id == current.stored.id
+    assert world.stored(current).superseded_at == world.clock.now
+    assert world.stored(new).superseded_at is None
+    decision = world.decision(new.stored.decision_id)
+    assert (decision.action, decision.parent_serial) == ("renew", current.stored.serial)
+    assert decision.identity is not None
+    assert decision.identity["ancestors"] == [current.stored.serial]
+
+
+def test_what_was_superseded_may_renew_again(world: World) -> None:
+    # The agent may have lost the answer.
+    current = world.issue()
+    first, second = world.renew(current.stored), world.renew(current.stored, key=2)
+    assert first.stored.parent_id == second.stored.parent_id == current.stored.id
+
+
+def test_the_key_may_stay(world: World) -> None:
+    current = world.issue(key=3)
+    assert world.renew(current.stored, key=3).stored.spki_sha256 == current.stored.spki_sha256
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        csr("system:node:node-2", key=1),
+        csr("", ("system:masters",), key=1),
+        csr("", (), ("other.example",), key=1),
+        csr("", (), ("a.example", "b.example"), key=1),
+        csr("", (), ("10.0.0.9",), key=1),
+    ],
+    ids=["CN", "O", "dNSName", "one more dNSName", "iPAddress"],
+)
+def test_a_renewal_to_other_names_is_refused(world: World, request_body: bytes) -> None:
+    current = world.issue("kubelet-serving", "node-1", hosts=("a.example", "10.0.0.1"))
+    with pytest.raises(RejectedIdentifierError):
+        world.renew(current.stored, request=request_body)
+
+
+def test_a_renewal_may_repeat_the_names(world: World) -> None:
+    current = world.issue("kubelet-serving", "node-1", hosts=("a.example", "10.0.0.1"))
+    same = csr("system:node:node-1", ("system:nodes",), ("10.0.0.1", "a.example"), key=1)
+    assert names_of(x509.load_der_x509_certificate(world.renew(current.stored, request=same).stored.der)) == (
+        names_of(x509.load_der_x509_certificate(current.stored.der))
+    )
+
+
+def test_a_renewal_keeps_its_names_when_the_clusters_own_names_change(world: World) -> None:
+    current = world.issue("apiserver", "node-1")
+    with world.authority.database.write() as connection:
+        connection.execute(text("UPDATE clusters SET endpoint = 'other.example'"))
+    new = world.renew(current.stored)
+    assert names_of(x509.load_der_x509_certificate(new.stored.der)).dns_names[-1] == "api.blue.example"
+
+
+def test_an_expired_certificate_does_not_renew(world: World) -> None:
+    current = world.issue()
+    world.clock.now = current.stored.not_after + timedelta(seconds=1, microseconds=-1)
+    world.renew(current.stored)
+    world.clock.now = current.stored.not_after + timedelta(seconds=1)
+    with pytest.raises(ExpiredError) as caught:
+        world.renew(current.stored)
+    assert world.decision(caught.value.decision).reason == "expired"
+
+
+def test_a_certificate_from_the_future_does_not_renew(world: World) -> None:
+    current = world.issue()
+    world.clock.now = current.stored.not_before - timedelta(seconds=1)
+    with pytest.raises(ExpiredError):
+        world.renew(current.stored)
+
+
+def test_a_revoked_certificate_does_not_renew_and_says_when_it_was_revoked(world: World) -> None:
+    current = world.issue()
+    world.revoke(entry(EntryKind.SERIAL_NUMBER, current.stored.serial))
+    world.clock.advance(hours=1)
+    with pytest.raises(RevokedError, match="revoked at 2026-11-24T12:00:00Z") as caught:
+        world.renew(current.stored)
+    assert world.decision(caught.value.decision).reason == "revoked"
+
+
+def test_being_revoked_weighs_more_than_being_expired(world: World) -> None:
+    current = world.issue()
+    world.revoke(entry(EntryKind.SERIAL_NUMBER, current.stored.serial))
+    world.clock.advance(days=30)
+    with pytest.raises(RevokedError):
+        world.renew(current.stored)
+
+
+def test_a_holder_from_another_cluster_is_refused(world: World) -> None:
+    world.make_cluster("green")
+    current = world.issue(cluster="blue")
+    with pytest.raises(AccessDeniedError):
+        world.renew(current.stored, cluster="green")
+
+
+def test_a_certificate_is_renewed_with_its_own_key_only(world: World) -> None:
+    mine, theirs = world.issue(node="node-1"), world.issue(node="node-2")
+    wish = Renewal(theirs.stored, "blue", csr(key=5))
+    with pytest.raises(AccessDeniedError, match="own key"):
+        issue(world.authority, world.holder(mine.stored), wish)
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.HOLDER])
+def test_no_token_renews_however_mighty(world: World, role: Role) -> None:
+    current = world.issue()
+    with pytest.raises(AccessDeniedError):
+        issue(world.authority, Requester("token:1", role), Renewal(current.stored, "blue", csr(key=1)))
+
+
+def test_a_holder_without_a_certificate_renews_nothing(world: World) -> None:
+    current = world.issue()
+    nobody = Requester("certificate:?", Role.HOLDER, current.stored.cluster_id)
+    with pytest.raises(AccessDeniedError):
+        issue(world.authority, nobody, Renewal(current.stored, "blue", csr(key=1)))
+
+
+class TestSinceAuthentication:
+    """Whoever was authenticated before a revocation is judged by what is stored after it."""
+
+    def test_a_grandchild_of_a_serial_that_was_revoked_since_is_refused(self, world: World) -> None:
+        first = world.issue()
+        third = world.renew(world.renew(first.stored).stored, key=2)
+        holder = world.holder(third.stored)
+        world.revoke(entry(EntryKind.SERIAL_NUMBER, first.stored.serial))
+        with pytest.raises(RevokedError):
+            world.renew(third.stored, requester=holder, key=3)
+
+    def test_what_was_revoked_and_whose_entry_was_deleted_since_is_refused(self, world: World) -> None:
+        current = world.issue()
+        holder = world.holder(current.stored)
+        world.delete(world.revoke(entry(EntryKind.GROUP, "system:nodes")))
+        with pytest.raises(RevokedError):
+            world.renew(current.stored, requester=holder)
+        with pytest.raises(RevokedError):
+            world.issue("kubelet-serving", "node-1", requester=holder)
+
+    def test_each_of_a_batch_is_judged_by_its_own_certificate(self, world: World) -> None:
+        revoked, good = world.issue(node="node-1"), world.issue(node="node-2")
+        wishes = [
+            prepare(world.holder(one.stored), Renewal(one.stored, "blue", csr(key=1))) for one in (revoked, good)
+        ]
+        world.delete(world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-1")))
+        refused, issued = issue_all(world.authority, wishes)
+        assert isinstance(refused, RevokedError)
+        assert isinstance(issued, IssuedCertificate)
+
+    def test_what_is_no_longer_kept_vouches_for_nothing(self, world: World) -> None:
+        current = world.issue()
+        holder = world.holder(current.stored)
+        with world.authority.database.write() as connection:
+            connection.execute(text("DELETE FROM certificates"))
+        with pytest.raises(AuthenticationError):
+            world.renew(current.stored, requester=holder)
+
+
+def test_every_refusal_of_a_renewal_leaves_its_decision(world: World) -> None:
+    current = world.issue()
+    with pytest.raises(Refusal) as caught:
+        issue(world.authority, world.holder(current.stored), Renewal(current.stored, "blue", b"garbage"))
+    decision = world.decision(caught.value.decision)
+    assert (decision.action, decision.profile, decision.verdict) == ("renew", "kubelet-client", "refused")
+    assert decision.parent_serial == current.stored.serial
+    with pytest.raises(Refusal) as caught:
+        issue(world.authority, OPERATOR, Renewal(current.stored, "blue", csr()))
+    assert world.decision(caught.value.decision).reason == "unauthorized"
