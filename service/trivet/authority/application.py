@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-
 from trivet.authority.once import fingerprint
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
 from trivet.pki.errors import AuthenticationError, BadCSRError, Refusal, RejectedIdentifierError
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
     from uuid import UUID
+
+    from cryptography import x509
 
     from trivet.authority.access import Requester
     from trivet.pki.names import Names
@@ -119,7 +119,9 @@ class Application:
         """The SHA-256 of all that was asked, to tell a repetition from another wish under the same key."""
         wish = self.wish
         told = wish.node if isinstance(wish, Issuance) else wish.current.serial
-        return fingerprint(self.action, wish.cluster, self.profile_name, wish.lifetime, self.request_sha256, told)
+        return fingerprint(
+            self.action, wish.cluster, self.profile_name, wish.lifetime, self.request_sha256, told
+        )
 
 
 def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:

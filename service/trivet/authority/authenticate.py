@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.store.certificates import StoredCertificate
 
-TOKEN_PREFIX = "trivet_"  # noqa: S105  lets secret scanners know one when they see it
+TOKEN_PREFIX = "trivet_"
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
@@ -29,7 +29,9 @@ def authenticate_token(authority: Authority, secret: str, request_id: str | None
         AuthenticationError: malformed, unknown or expired.
     """
     if not _TOKEN.fullmatch(secret):
-        message = f"the bearer token is malformed; an access token looks like {TOKEN_PREFIX}… and has 50 characters"
+        message = (
+            f"the bearer token is malformed; an access token looks like {TOKEN_PREFIX}… and has 50 characters"
+        )
         raise AuthenticationError(message)
     with authority.database.read() as connection:
         token = tokens.find_by_hash(connection, authority.key_encryption_key.token_hash(secret))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -13,7 +12,7 @@ from trivet.pki.validity import BACKDATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from trivet.signing.encryption import KeyEncryptionKey
     from trivet.signing.file import Keyring
@@ -67,4 +66,9 @@ class Authority:
         milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
         version_and_variant = (7 << 76) | (2 << 62)
         random = self.random_bits(74)
-        return UUID(int=(milliseconds << 80) | version_and_variant | ((random >> 62) << 64) | (random & ((1 << 62) - 1)))
+        return UUID(
+            int=(milliseconds << 80)
+            | version_and_variant
+            | ((random >> 62) << 64)
+            | (random & ((1 << 62) - 1))
+        )

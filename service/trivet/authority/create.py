@@ -40,7 +40,7 @@ class ImportedRoot:
     private_key: bytes = field(repr=False)
 
 
-def create_cluster(  # noqa: PLR0913  what a cluster has
+def create_cluster(
     authority: Authority,
     requester: Requester,
     name: str,
@@ -159,7 +159,7 @@ def _check_unknown(
             raise ConflictError(message, Fault(f"/import/{root}", "must be a key of this cluster alone"))
 
 
-def add_authority(  # noqa: PLR0913  one row of each of two tables
+def add_authority(
     authority: Authority,
     connection: Connection,
     cluster_id: UUID | None,

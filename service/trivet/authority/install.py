@@ -8,10 +8,10 @@ from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance
 from trivet.authority.create import add_authority, make_root
 from trivet.authority.issue import IssuedCertificate, issue
+from trivet.pki.pem import from_der
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.roots import RootAlgorithm
 from trivet.pki.validity import validity_of
-from trivet.pki.pem import from_der
 from trivet.signing.encryption import WrongKeyError
 from trivet.store import authorities, installation, revocations
 from trivet.store.clusters import ALL_CLUSTERS

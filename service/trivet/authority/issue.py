@@ -15,7 +15,7 @@ from uuid import UUID
 from trivet.authority import application as applications
 from trivet.authority import once
 from trivet.authority.access import Permission, authorize, check_names, check_own
-from trivet.authority.judge import banned, described_identity, identity_of, judge, keys_of
+from trivet.authority.judge import banned, describe_entry, described_identity, identity_of, judge, keys_of
 from trivet.pki.errors import IdempotencyError, NotFoundError, Refusal, RevokedError, UnavailableError
 from trivet.pki.pem import from_der
 from trivet.pki.plan import WronglySignedError, certificate_builder, check_signed, issuer_of, plan_certificate
@@ -114,7 +114,7 @@ def issue_all(authority: Authority, batch: Sequence[Application]) -> list[Issued
     return [_outcome(case) for case in cases]
 
 
-def _attempt(case: _Case, step: Any) -> None:  # noqa: ANN401
+def _attempt(case: _Case, step: Any) -> None:
     """Run a step of one case, unless the case is decided; a refusal decides it."""
     if case.outcome is not None:
         return
@@ -152,7 +152,10 @@ def _qualify(
     application = case.application = case.application.as_of(vouchers)
     requester = application.requester
     permission = Permission.RENEW if application.current else Permission.ISSUE
-    authorize(requester, permission, case.cluster_id, now)
+    try:
+        authorize(requester, permission, case.cluster_id, now)
+    except RevokedError as error:
+        raise RevokedError(f"{error.detail}{_cause(connection, requester)}") from error
     if case.cluster is None and application.wish.cluster is not None:
         message = f"there is no cluster {application.wish.cluster[:80]!r}"
         raise NotFoundError(message)
@@ -168,15 +171,29 @@ def _qualify(
     case.generation = authorities.active_generation(connection, case.cluster_id, profile.authority)
 
 
+def _cause(connection: Connection, requester: Requester) -> str:
+    """The entry that a revoked certificate's holder can point their administrator to."""
+    entry_id = requester.certificate.revoked_by if requester.certificate else None
+    standing = revocations.entries_by_id(connection, [entry_id]).get(entry_id) if entry_id else None
+    return f". It was named by the {describe_entry(standing)}" if standing else ""
+
+
 def _judge_all(connection: Connection, cases: Sequence[_Case], now: datetime) -> None:
     """One look-up for the whole batch, then a verdict for each."""
     open_cases = [case for case in cases if case.outcome is None and case.cluster and case.identity]
-    keys = {key for case in open_cases if case.identity for key in keys_of(case.identity, case.application.voucher)}
+    keys = {
+        key
+        for case in open_cases
+        if case.identity
+        for key in keys_of(case.identity, case.application.voucher)
+    }
     candidates = revocations.candidates(connection, keys) if keys else []
     for case in open_cases:
         if case.identity is None or case.cluster is None:
             continue
-        case.considered, ban = judge(case.identity, case.application.voucher, case.cluster.id, candidates, now)
+        case.considered, ban = judge(
+            case.identity, case.application.voucher, case.cluster.id, candidates, now
+        )
         if ban is not None:
             case.outcome = banned(ban, is_renewal=case.application.current is not None)
 

@@ -88,18 +88,22 @@ def _considered(standing: StandingEntry, *, matched: bool) -> dict[str, Any]:
 def banned(standing: StandingEntry, *, is_renewal: bool) -> RevokedError:
     """The refusal, with the entry that is its reason and the way out."""
     entry = standing.entry
-    scope = "all clusters" if standing.scope == ALL_CLUSTERS else "this cluster"
     if entry.not_before is None:
         until = "It has no notBefore, so it bans future certificates, too: an administrator can set one or delete it"
     elif is_renewal:
-        until = f"It bans what was issued before {entry.not_before:%Y-%m-%dT%H:%M:%SZ}: ask for a new certificate"
+        until = (
+            f"It bans what was issued before {entry.not_before:%Y-%m-%dT%H:%M:%SZ}: ask for a new certificate"
+        )
     else:
         until = f"It bans what is issued before {entry.not_before:%Y-%m-%dT%H:%M:%SZ}"
-    message = (
-        f"the entry {entry.kind} {entry.value!r} of the RenewRevocation {standing.object_name}"
-        f" (in {scope}) names this request. {until}."
-    )
-    return RevokedError(message)
+    return RevokedError(f"the {describe_entry(standing)} names this request. {until}.")
+
+
+def describe_entry(standing: StandingEntry) -> str:
+    """An entry in words: what it compares, and where it stands."""
+    scope = "all clusters" if standing.scope == ALL_CLUSTERS else "this cluster"
+    entry = standing.entry
+    return f"entry {entry.kind} {entry.value!r} of the RenewRevocation {standing.object_name} (in {scope})"
 
 
 def described_identity(identity: Identity) -> dict[str, Sequence[str] | str]:

@@ -25,7 +25,7 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
 
 
-def take(  # noqa: PLR0913  a key, what it stands for, and when
+def take(
     connection: Connection, requester: Requester, key: str | None, asked: str, reference: str, now: datetime
 ) -> str | None:
     """Take a key for what will be made under `reference`; without a key, do nothing.

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 NODE_PROFILES = ("kubelet-client", "kubelet-serving")
 _PEOPLE = ("admin", "kube-apiserver-client")
 # Stands for "all clusters", whose names differ.
-_KUBEADM_DEFAULTS = ClusterNames(DnsName("localhost"), ipaddress.ip_network("10.96.0.0/12"), DnsName("cluster.local"))
+_KUBEADM_DEFAULTS = ClusterNames(
+    DnsName("localhost"), ipaddress.ip_network("10.96.0.0/12"), DnsName("cluster.local")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ def look_ahead(
     scope = cluster.id if cluster else ALL_CLUSTERS
     hits, sample = marking.named_by(connection, revocation.entries, scope, now)
     bans = [entry for entry in revocation.entries if entry.covers(now)]
-    banned = hits if len(bans) == len(revocation.entries) else marking.named_by(connection, bans, scope, now)[0]
+    banned = (
+        hits if len(bans) == len(revocation.entries) else marking.named_by(connection, bans, scope, now)[0]
+    )
     live = {profile for profile, _, _ in banned}
     findings = list(_findings(bans, cluster, live))
     return Preview(
@@ -108,7 +112,9 @@ def look_ahead(
 
 
 def _ban(entry: Entry) -> str:
-    until = f"until {entry.not_before:%Y-%m-%dT%H:%M:%SZ}" if entry.not_before else "until the entry is deleted"
+    until = (
+        f"until {entry.not_before:%Y-%m-%dT%H:%M:%SZ}" if entry.not_before else "until the entry is deleted"
+    )
     return f"{entry.kind} {entry.value}, {until}"
 
 
@@ -147,5 +153,3 @@ def _token(connection: Connection, scope: UUID, revocation: RenewRevocation) -> 
     entries = json.dumps([render_entry(entry) for entry in revocation.entries], sort_keys=True)
     versions = revocations.versions(connection, {scope})
     return fingerprint("preview", scope, versions[scope], revocation.namespace, revocation.name, entries)
-
-

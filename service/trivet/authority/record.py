@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
 
 
-def change(  # noqa: PLR0913  what a record has
+def change(
     authority: Authority,
     connection: Connection,
     requester: Requester,
@@ -31,7 +31,14 @@ def change(  # noqa: PLR0913  what a record has
     audit.add(
         connection,
         AuditRecord(
-            authority.new_id(now), now, requester.name, action, name, cluster_id, details, requester.request_id
+            authority.new_id(now),
+            now,
+            requester.name,
+            action,
+            name,
+            cluster_id,
+            details,
+            requester.request_id,
         ),
     )
 

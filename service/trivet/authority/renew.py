@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
 
 
-def renew_by_certificate(  # noqa: PLR0913  what a renewal is asked with
+def renew_by_certificate(
     authority: Authority,
     requester: Requester,
     cluster: str,
@@ -36,11 +36,17 @@ def renew_by_certificate(  # noqa: PLR0913  what a renewal is asked with
     if requester.role is not Role.HOLDER or requester.certificate is None:
         message = "a renewal needs the certificate's own key: connect with the certificate, or send a signed message"
         raise AccessDeniedError(message)
-    return issue(authority, requester, Renewal(requester.certificate, cluster, request, lifetime, idempotency_key))
+    return issue(
+        authority, requester, Renewal(requester.certificate, cluster, request, lifetime, idempotency_key)
+    )
 
 
 def renew_by_message(
-    authority: Authority, cluster: str, message: bytes, lifetime: timedelta | None = None, request_id: str | None = None
+    authority: Authority,
+    cluster: str,
+    message: bytes,
+    lifetime: timedelta | None = None,
+    request_id: str | None = None,
 ) -> IssuedCertificate:
     """Renew the certificate whose key signed the message. Sent again, it gives the same certificate.
 

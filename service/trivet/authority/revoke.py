@@ -49,7 +49,7 @@ class Revoked:
     replayed: bool = False
 
 
-def create_revocation(  # noqa: PLR0913  an object, and how it was asked
+def create_revocation(
     authority: Authority,
     requester: Requester,
     cluster: str | None,
@@ -86,7 +86,7 @@ def create_revocation(  # noqa: PLR0913  an object, and how it was asked
             message = "what this Idempotency-Key made was deleted since; use a new key"
             raise IdempotencyError(message)
         if standing is not None:
-            message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it, or use another name"
+            message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it"
             raise ConflictError(message, Fault("/metadata/name", "must be new"))
         preview = _guarded(authority, connection, found, wanted, now, confirmation)
         entries = _new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
@@ -109,7 +109,7 @@ def create_revocation(  # noqa: PLR0913  an object, and how it was asked
     return Revoked(stored, marked, preview.warnings)
 
 
-def replace_revocation(  # noqa: PLR0913  an object, and how it was asked
+def replace_revocation(
     authority: Authority,
     requester: Requester,
     cluster: str | None,
@@ -141,7 +141,9 @@ def replace_revocation(  # noqa: PLR0913  an object, and how it was asked
         if not removed and not added and changed == standing:
             return Revoked(standing)
         preview = _guarded(authority, connection, found, wanted, now, confirmation)
-        fresh = _new_entries(authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added))
+        fresh = _new_entries(
+            authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added)
+        )
         if removed or fresh:
             version = revocations.next_version(connection, standing.scope)
             revocations.remove_entries(connection, [entry.id for entry in removed], version)
@@ -156,7 +158,7 @@ def replace_revocation(  # noqa: PLR0913  an object, and how it was asked
     return Revoked(changed, marked, preview.warnings)
 
 
-def delete_revocation(  # noqa: PLR0913  an object, and how it was asked
+def delete_revocation(
     authority: Authority,
     requester: Requester,
     cluster: str | None,
@@ -226,7 +228,7 @@ def _standing(
     return standing
 
 
-def _guarded(  # noqa: PLR0913  what is asked, where, and whether it was confirmed
+def _guarded(
     authority: Authority,
     connection: Connection,
     cluster: Cluster | None,
@@ -238,14 +240,16 @@ def _guarded(  # noqa: PLR0913  what is asked, where, and whether it was confirm
     refuses = authority.policy.lockout_guard is LockoutGuard.REFUSE
     if refuses and preview.locks_out and confirmation != preview.token:
         message = (
-            "this would lock out a control plane: " + "; ".join(preview.warnings) + ". Add a notBefore, or read the"
+            "this would lock out a control plane: "
+            + "; ".join(preview.warnings)
+            + ". Add a notBefore, or read the"
             " preview (dryRun=All) and repeat the request with its token as `confirm`."
         )
         raise ConfirmationRequiredError(message)
     return preview
 
 
-def _new_entries(  # noqa: PLR0913  what an entry is stored with
+def _new_entries(
     authority: Authority,
     entries: Sequence[Entry],
     revocation_id: UUID,
@@ -283,7 +287,7 @@ def _revokes_the_same(one: Entry, other: Entry) -> bool:
     return replace(one, description="") == replace(other, description="")
 
 
-def _audit(  # noqa: PLR0913  what the record says
+def _audit(
     authority: Authority,
     connection: Connection,
     requester: Requester,

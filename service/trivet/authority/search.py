@@ -83,7 +83,7 @@ def list_generations(
     return [generation for generation in generations if name in {None, generation.name}]
 
 
-def search_certificates(  # noqa: PLR0913  a page of a search
+def search_certificates(
     authority: Authority, requester: Requester, cluster: str, wanted: Search, before: UUID | None, limit: int
 ) -> list[StoredCertificate]:
     """Certificates of a cluster that meet the search, newest first; a holder sees only their own.
@@ -115,7 +115,9 @@ def _filter(wanted: Search) -> CertificateFilter:
     _check_choice("status", wanted.status, STATUSES)
     _check_choice("profile", wanted.profile, tuple(PROFILES))
     _check_choice("authority", wanted.authority, tuple(AuthorityName))
-    serial = _normalised("serial", EntryKind.SERIAL_NUMBER, wanted.serial) if wanted.serial is not None else None
+    serial = (
+        _normalised("serial", EntryKind.SERIAL_NUMBER, wanted.serial) if wanted.serial is not None else None
+    )
     return CertificateFilter(
         serial,
         wanted.profile,
@@ -140,7 +142,9 @@ def _check_choice(field: str, value: str | None, choices: tuple[str, ...]) -> No
         raise InvalidError(message, Fault(f"/{field}", message))
 
 
-def get_certificate(authority: Authority, requester: Requester, cluster: str, serial: str) -> StoredCertificate:
+def get_certificate(
+    authority: Authority, requester: Requester, cluster: str, serial: str
+) -> StoredCertificate:
     """One certificate by its serial; a holder may read their own.
 
     Raises:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SECRET_BITS = 256
 
 
-def create_token(  # noqa: PLR0913  what a token has
+def create_token(
     authority: Authority,
     requester: Requester,
     *,
@@ -64,13 +64,13 @@ def create_token(  # noqa: PLR0913  what a token has
             message = f"the token {earlier} was made under this Idempotency-Key; delete it and make another"
             raise ConflictError(message)
         tokens.add(connection, token, authority.key_encryption_key.token_hash(secret))
-        record.change(authority, connection, requester, "token.create", str(token.id), scope, {"role": role.value})
+        record.change(
+            authority, connection, requester, "token.create", str(token.id), scope, {"role": role.value}
+        )
     return token, secret
 
 
-def _scope(
-    connection: Connection, requester: Requester, cluster: str | None, now: datetime
-) -> UUID | None:
+def _scope(connection: Connection, requester: Requester, cluster: str | None, now: datetime) -> UUID | None:
     if cluster is None:
         authorize(requester, Permission.WRITE_TOKEN, None, now)
         return None

@@ -17,6 +17,6 @@ def openapi_document() -> str:
     """The document as JSON, its members in the order in which the code declares them."""
     # Nothing connects while the document is made, so no settings are needed.
     key = KeyEncryptionKey(secrets.token_bytes(KEY_BYTES))
-    authority = Authority(Database("sqlite://"), Keyring(key), key, now, secrets.randbits)
+    authority = Authority(Database("sqlite:///never-opened.db"), Keyring(key), key, now, secrets.randbits)
     document = create_app(authority).openapi()
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

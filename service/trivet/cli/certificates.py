@@ -91,7 +91,7 @@ def list_certificates(
     issued_after: Annotated[
         str | None, typer.Option(metavar="TIME", help="Issued after this time (RFC 3339).")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="At most so many.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Find certificates; all conditions must hold."""

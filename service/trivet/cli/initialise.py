@@ -30,7 +30,9 @@ def init(
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="The address to listen on [127.0.0.1].")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on [8443].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="The port to listen on [8443].")
+    ] = None,
     name: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A host name or address of the service; may be repeated."),

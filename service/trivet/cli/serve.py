@@ -15,8 +15,10 @@ def serve(
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="The address to listen on [127.0.0.1].")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on [8443].")] = None,
-    workers: Annotated[int | None, typer.Option(help="How many processes answer [1].")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port to listen on [8443].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="How many processes answer [1].")
+    ] = None,
     tls: Annotated[
         bool | None,
         typer.Option("--tls/--no-tls", help="HTTPS [yes]; without only behind a proxy that ends TLS."),

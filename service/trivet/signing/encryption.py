@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from trivet.pki.keys import IssuerPrivateKey
+if TYPE_CHECKING:
+    from trivet.pki.keys import IssuerPrivateKey
 
 KEY_BYTES = 32
 
@@ -58,7 +60,9 @@ class KeyEncryptionKey:
         return "KeyEncryptionKey(…)"
 
     def _derive(self, purpose: str) -> bytes:
-        return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"trivet {purpose}".encode()).derive(self._secret)
+        return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=f"trivet {purpose}".encode()).derive(
+            self._secret
+        )
 
     def check(self) -> str:
         """A value that tells this key from others and tells nothing of it."""

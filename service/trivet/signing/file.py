@@ -54,12 +54,15 @@ class FileSigner:
         return builder.sign(self._key, self._hash).public_bytes(Encoding.DER)
 
 
+_P256_BITS, _P384_BITS = 256, 384
+
+
 def _hash_for(key: IssuerPrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     # RFC 5480 section 4: a digest about as strong as the curve.
     match key:
-        case ec.EllipticCurvePrivateKey() if key.key_size > 384:
+        case ec.EllipticCurvePrivateKey() if key.key_size > _P384_BITS:
             return hashes.SHA512()
-        case ec.EllipticCurvePrivateKey() if key.key_size > 256:
+        case ec.EllipticCurvePrivateKey() if key.key_size > _P256_BITS:
             return hashes.SHA384()
         case _:
             return hashes.SHA256()
@@ -104,7 +107,10 @@ class Keyring:
     def _load(self, certificate: bytes, private_key: bytes) -> FileSigner:
         key = self._encryption.decrypt(private_key)
         stated = spki(x509.load_der_x509_certificate(certificate).public_key())
-        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) or spki(key.public_key()) != stated:
+        if (
+            not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+            or spki(key.public_key()) != stated
+        ):
             # Whoever can write to the database must not make one cluster's CA sign for another's.
             message = "a stored private key does not belong to its certificate"
             raise WrongKeyError(message)

@@ -12,7 +12,7 @@ from trivet.pki.errors import NotFoundError
 from trivet.pki.keys import spki_sha256
 from trivet.pki.pem import from_der
 from trivet.pki.profiles import AuthorityName
-from trivet.store.tables import authorities, clusters, generations
+from trivet.store.tables import authorities, generations
 
 if TYPE_CHECKING:
     from datetime import datetime

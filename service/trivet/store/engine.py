@@ -28,7 +28,9 @@ _POSTGRESQL_UNIQUE = "23505"
 _UNAVAILABLE = "the database cannot be reached or is too busy; nothing was done, try again"
 _LOCK_KEY_BITS = 63
 _BUSY_MILLISECONDS = 10_000
-_POSTGRESQL_OPTIONS = "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+_POSTGRESQL_OPTIONS = (
+    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+)
 
 
 class Database:
@@ -55,9 +57,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind."""
-        with _translated_errors(), self._writer, self.engine.connect() as connection:
-            with connection.execution_options(trivet_write=True).begin():
-                yield connection
+        with (
+            _translated_errors(),
+            self._writer,
+            self.engine.connect() as connection,
+            connection.execution_options(trivet_write=True).begin(),
+        ):
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -90,7 +96,7 @@ def _engine(url: str, pool_size: int) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  the DB-API has no types
+def _prepare_sqlite(connection: Any, record: object) -> None:
     del record
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     for pragma in (

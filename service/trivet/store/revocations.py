@@ -57,7 +57,18 @@ class StoredRevocation:
     entries: tuple[StandingEntry, ...] = ()
 
 
-_OBJECT = ("id", "scope", "namespace", "name", "description", "version", "created_at", "created_by", "labels", "annotations")
+_OBJECT = (
+    "id",
+    "scope",
+    "namespace",
+    "name",
+    "description",
+    "version",
+    "created_at",
+    "created_by",
+    "labels",
+    "annotations",
+)
 
 _ENTRY = select(
     revocation_entries,
@@ -206,11 +217,9 @@ def _with_entries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stor
     if not rows:
         return []
     entries: dict[UUID, list[StandingEntry]] = {row.id: [] for row in rows}
-    query = (
-        _ENTRY
-        .where(revocation_entries.c.revocation_id.in_(list(entries)), revocation_entries.c.removed_in.is_(None))
-        .order_by(revocation_entries.c.position)
-    )
+    query = _ENTRY.where(
+        revocation_entries.c.revocation_id.in_(list(entries)), revocation_entries.c.removed_in.is_(None)
+    ).order_by(revocation_entries.c.position)
     for row in connection.execute(query):
         entries[row.revocation_id].append(_standing_entry(row))
     return [

@@ -321,10 +321,14 @@ class TestGuard:
 
 def test_every_change_leaves_its_audit_record(world: World) -> None:
     world.issue(node="node-1")
+    world.clock.advance(seconds=1)
     admin = Requester("token:5", Role.ADMIN, request_id="r-1")
     create_revocation(world.authority, admin, "blue", _object(ONE))
+    world.clock.advance(seconds=1)
     replace_revocation(world.authority, admin, "blue", _object(TWO))
+    world.clock.advance(seconds=1)
     delete_revocation(world.authority, admin, "blue", "kube-system", "object")
+    world.clock.advance(seconds=1)
     create_revocation(world.authority, admin, None, _object(ONE))
     changes = list_changes(world.authority, OPERATOR, None, 4)[::-1]
     assert [change.action for change in changes] == [

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import io
-import socket
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from tests.unit.cli.outcome import Outcome, Trivet
+from tests.unit.cli.running import installed, running
 
-from trivet.bootstrap.initialise import Installation, initialise
-from trivet.bootstrap.layout import Choices
-from trivet.bootstrap.service import QuietServer, Worker, uvicorn_config
+from trivet.bootstrap.initialise import Installation
 from trivet.cli.main import run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    port = free_port()
-    folder = tmp_path_factory.mktemp("installation") / ".trivet"
-    return initialise(Choices(folder, f"https://127.0.0.1:{port}", {"port": port}, "demo"))
+    return installed(tmp_path_factory.mktemp("installation"))
 
 
 @pytest.fixture(scope="package")
 def service(installation: Installation) -> Iterator[Installation]:
-    worker = Worker(installation.settings)
-    with patch("trivet.bootstrap.service.logging_config", return_value=None):
-        server = QuietServer(uvicorn_config(installation.settings, worker))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    yield installation
-    server.should_exit = True
-    thread.join()
-    worker.close()
+    with running(installation.settings):
+        yield installation
 
 
 @pytest.fixture
