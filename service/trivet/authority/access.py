@@ -41,8 +41,8 @@ class Permission(StrEnum):
     WRITE_REVOCATION = "revocations:write"
     PREVIEW_REVOCATION = "revocations:preview"
     READ_REVOCATION = "revocations:read"
-    WRITE_TOKEN = "tokens:write"
-    READ_TOKEN = "tokens:read"
+    WRITE_TOKEN = "tokens:write"  # noqa: S105  a permission, not a secret
+    READ_TOKEN = "tokens:read"  # noqa: S105
     READ_AUDIT = "audit:read"
 
 

@@ -29,7 +29,7 @@ from trivet.store.decisions import Decision
 from trivet.store.engine import lock_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -114,7 +114,7 @@ def issue_all(authority: Authority, batch: Sequence[Application]) -> list[Issued
     return [_outcome(case) for case in cases]
 
 
-def _attempt(case: _Case, step: Any) -> None:
+def _attempt(case: _Case, step: Callable[[], None]) -> None:
     """Run a step of one case, unless the case is decided; a refusal decides it."""
     if case.outcome is not None:
         return

@@ -25,7 +25,7 @@ class Certificates:
 
     connection: Connection
 
-    def issue(  # noqa: PLR0913  what a wish has
+    def issue(
         self,
         cluster: str,
         profile: str,

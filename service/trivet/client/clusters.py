@@ -26,7 +26,7 @@ class Clusters:
 
     connection: Connection
 
-    def create(  # noqa: PLR0913  what a cluster has
+    def create(
         self,
         name: str,
         endpoint: str,

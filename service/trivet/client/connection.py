@@ -68,7 +68,7 @@ class Connection:
             message = f"{self._endpoint.url} does not answer as Trivet does; is the url right?"
             raise UnreachableError(message) from error
 
-    def send(  # noqa: PLR0913  what a request has
+    def send(
         self,
         method: str,
         path: str,

@@ -50,7 +50,7 @@ class Revocations:
         query = {"confirm": confirm}
         return _stored(self.connection.send("POST", _path(cluster), query=query, body=(_YAML, manifest)))
 
-    def replace(  # noqa: PLR0913  an object, and how it is replaced
+    def replace(
         self,
         cluster: str | None,
         namespace: str,

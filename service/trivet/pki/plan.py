@@ -62,7 +62,7 @@ def key_identifier(certificate: x509.Certificate) -> bytes:
         return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
 
 
-def plan_certificate(  # noqa: PLR0913, PLR0917  the fields of a Plan
+def plan_certificate(
     profile: Profile,
     names: Names,
     public_key: PublicKey,

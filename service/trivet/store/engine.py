@@ -96,7 +96,7 @@ def _engine(url: str, pool_size: int) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: Any, record: object) -> None:
+def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  the DB-API has no types
     del record
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     for pragma in (

@@ -58,7 +58,7 @@ def _named(entries: Sequence[Entry], scope: UUID) -> ColumnElement[bool]:
     return and_(cluster_id == scope if scope != ALL_CLUSTERS else cluster_id.is_not(None), named)
 
 
-def _union(arms: Sequence[Select[UUID]]) -> Any:
+def _union(arms: Sequence[Select[UUID]]) -> Any:  # noqa: ANN401  as ids_in_range
     if len(arms) <= _ARMS:
         return union_all(*arms) if len(arms) > 1 else arms[0]
     parts = [union_all(*arms[start : start + _ARMS]) for start in range(0, len(arms), _ARMS)]

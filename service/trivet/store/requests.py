@@ -52,7 +52,7 @@ def find(connection: Connection, request_id: UUID) -> StoredRequest | None:
     return StoredRequest(**{name: getattr(row, name) for name in _FIELDS}) if row else None
 
 
-def move(connection: Connection, request_id: UUID, expected: str, **changes: Any) -> bool:
+def move(connection: Connection, request_id: UUID, expected: str, **changes: Any) -> bool:  # noqa: ANN401
     """Change a request if it is still in the expected state; say whether it was."""
     query = (
         update(certificate_requests)
