@@ -103,6 +103,17 @@ class Requester:
         return held.common_name.removeprefix(NODE_PREFIX)
 
 
+def require_permission(requester: Requester, permission: Permission) -> None:
+    """Look at the role alone: a front end asks before it reads anything else of a request.
+
+    Raises:
+        AccessDeniedError: the role lacks the permission.
+    """
+    if permission not in PERMISSIONS[requester.role]:
+        message = f"the role {requester.role} lacks the permission {permission}"
+        raise AccessDeniedError(message)
+
+
 def authorize(requester: Requester, permission: Permission, cluster_id: UUID | None, now: datetime) -> None:
     """Let pass, or refuse.
 
@@ -117,9 +128,7 @@ def authorize(requester: Requester, permission: Permission, cluster_id: UUID | N
         ExpiredError: the certificate that vouches for the requester is outside its validity.
         RevokedError: that certificate is revoked.
     """
-    if permission not in PERMISSIONS[requester.role]:
-        message = f"the role {requester.role} lacks the permission {permission}"
-        raise AccessDeniedError(message)
+    require_permission(requester, permission)
     if requester.cluster_id is not None and requester.cluster_id != cluster_id:
         # The same words whether there is such a cluster or not: its name is nobody else's to learn.
         message = f"this requester has the permission {permission} in its own cluster only"

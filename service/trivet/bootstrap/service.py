@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError
+from trivet.bootstrap.files import is_private
 from trivet.bootstrap.https import HttpsCertificate
 from trivet.pki.errors import UnavailableError
 from trivet.store import idempotency
@@ -50,6 +51,7 @@ def serve(settings: ServerSettings) -> None:
     """
     logging.config.dictConfig(logging_config(settings.log_level))
     check_startable(settings)
+    _warn_of_open_key(settings)
     listener = _listen(settings)
     _log.info("listening on %s", settings.url(), extra={"fields": {"workers": settings.workers}})
     worker = Worker(settings)
@@ -63,6 +65,12 @@ def serve(settings: ServerSettings) -> None:
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         message = "a worker could not start; the log says why"
         raise StartError(message)
+
+
+def _warn_of_open_key(settings: ServerSettings) -> None:
+    path = settings.key_encryption_key_file
+    if path is not None and not is_private(path):
+        _log.warning("anybody on this machine can read the key-encryption key; chmod 600 %s", path)
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

@@ -14,7 +14,7 @@ from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
 from trivet.pki.roots import RootAlgorithm
 
 if TYPE_CHECKING:
-    from trivet.client.schemas import RootPair
+    from trivet.client.schemas import ImportedRootPair
 
 app = typer.Typer(name="cluster", help="Make, take over and look at clusters.", no_args_is_help=True)
 
@@ -93,7 +93,7 @@ def import_cluster(
     show_object(made, output, _FIELDS)
 
 
-def _root(stem: Path) -> RootPair:
+def _root(stem: Path) -> ImportedRootPair:
     texts = []
     for suffix in (".crt", ".key"):
         file = stem.with_name(stem.name + suffix)

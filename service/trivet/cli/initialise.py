@@ -12,7 +12,7 @@ from trivet.cli.steps import show_first_steps
 from trivet.pki.names import parse_cluster_name
 from trivet.settings import ClientSettings, SettingsFile
 from trivet.settings.file import DEFAULT_DIRECTORY
-from trivet.settings.server import DEFAULT_HOST, DEFAULT_PORT, service_url
+from trivet.settings.server import DEFAULT_HOST, DEFAULT_PORT, service_url, usual_names
 
 
 def _cluster_name(text: str) -> str:
@@ -35,7 +35,7 @@ def init(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host name or address of the service; may be repeated."),
+        typer.Option(metavar="NAME", help="Another name or address of the service; may be repeated."),
     ] = None,
     database_url: Annotated[
         str | None, typer.Option(metavar="URL", help="postgresql://… in place of SQLite.")
@@ -53,7 +53,8 @@ def init(
     from trivet.bootstrap.initialise import initialise
     from trivet.bootstrap.layout import Choices
 
-    chosen = {"database_url": database_url, "host": host, "port": port, "names": name}
+    names = [*usual_names(host or DEFAULT_HOST), *name] if name else None
+    chosen = {"database_url": database_url, "host": host, "port": port, "names": names}
     server: dict[str, object] = {key: value for key, value in chosen.items() if value is not None}
     url = service_url(host or DEFAULT_HOST, port or DEFAULT_PORT, tls=True)
     found = initialise(Choices(directory, url, server, None if no_cluster else cluster))

@@ -87,6 +87,9 @@ def run() -> None:
     except EXPECTED as error:
         note(words_of(error))
         sys.exit(code_of(error))
+    except OSError as error:
+        note(f"trivet: {printable(str(error.filename or 'a file'))}: {error.strerror or error}")
+        sys.exit(ExitCode.LOCAL)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in SERVER_PACKAGES:
             note("trivet: this command needs the server's packages: pip install 'trivet[server]'")

@@ -28,7 +28,7 @@ from trivet.pki.manifest import VALUE_FIELDS
 from trivet.pki.revocation import EntryKind
 
 if TYPE_CHECKING:
-    from trivet.client.schemas import RenewRevocation
+    from trivet.client.schemas import RenewRevocation, RevocationEntry
 
 app = typer.Typer(
     name="revocations", help="Look at revocations, preview and delete them.", no_args_is_help=True
@@ -136,9 +136,9 @@ def show(
     show_list(map(_entry, found["spec"]["revocations"]), output, _ENTRIES)
 
 
-def _entry(entry: dict[str, object]) -> dict[str, object]:
-    value = next((entry[member] for member in VALUE_FIELDS.values() if member in entry), None)
-    return {**entry, "value": value}
+def _entry(entry: RevocationEntry) -> dict[str, object]:
+    members: dict[str, object] = {**entry}
+    return members | {"value": members[VALUE_FIELDS[EntryKind(entry["kind"])]]}
 
 
 @app.command()

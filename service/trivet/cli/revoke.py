@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trivet.cli.manifests import Manifest
     from trivet.client import Client
     from trivet.client.revocations import Stored
-    from trivet.client.schemas import Preview
+    from trivet.client.schemas import RevocationPreview
 
 
 def revoke(
@@ -99,7 +99,7 @@ def is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
-def show_preview(preview: Preview) -> None:
+def show_preview(preview: RevocationPreview) -> None:
     """Tell people what a revocation would do; on stderr, so that stdout has the result alone."""
     note(f"Live certificates that would be revoked: {preview['count']}")
     for hit in preview["hits"]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import Certificate, Decision, RenewalInformation
+    from trivet.client.schemas import Certificate, Decision, RenewalInfo
 
 _JSON = {"Accept": "application/json"}
 _PKCS10, _JWT = "application/pkcs10", "application/jwt"
@@ -79,10 +79,10 @@ class Certificates:
         path = cluster_path(cluster, "certificates", serial, "decision")
         return cast("Decision", self.connection.call("GET", path))
 
-    def renewal_information(self, cluster: str, serial: str) -> RenewalInformation:
+    def renewal_information(self, cluster: str, serial: str) -> RenewalInfo:
         """When a certificate should be renewed."""
         path = cluster_path(cluster, "certificates", serial, "renewal-info")
-        return cast("RenewalInformation", self.connection.call("GET", path))
+        return cast("RenewalInfo", self.connection.call("GET", path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import Cluster, Generation, RootPair
+    from trivet.client.schemas import Cluster, Generation, ImportedRootPair
 
 
 def cluster_path(cluster: str, *below: str) -> str:
@@ -34,7 +34,7 @@ class Clusters:
         service_cidr: str | None = None,
         dns_domain: str | None = None,
         algorithm: str | None = None,
-        roots: Mapping[str, RootPair] | None = None,
+        roots: Mapping[str, ImportedRootPair] | None = None,
     ) -> Cluster:
         """Make a cluster with its three authorities, or take over `roots` by the authorities' names."""
         wanted = {

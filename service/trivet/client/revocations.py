@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import Preview, RenewRevocation
+    from trivet.client.schemas import RenewRevocation, RevocationPreview
 
 DEFAULT_NAMESPACE: Final = "kube-system"
 _YAML: Final = "application/yaml"
@@ -39,11 +39,11 @@ class Revocations:
 
     connection: Connection
 
-    def preview(self, cluster: str | None, manifest: bytes) -> Preview:
+    def preview(self, cluster: str | None, manifest: bytes) -> RevocationPreview:
         """Tell what a manifest (YAML or JSON) would do, and do nothing."""
         query = {"dryRun": "All"}
         answer = self.connection.call("POST", _path(cluster), query=query, body=(_YAML, manifest))
-        return cast("Preview", answer)
+        return cast("RevocationPreview", answer)
 
     def create(self, cluster: str | None, manifest: bytes, *, confirm: str | None = None) -> Stored:
         """Let a manifest stand; `confirm` is the token of its preview."""

@@ -5,7 +5,7 @@ TypedDicts, so that an answer is shown as it came, with the members that a newer
 
 from __future__ import annotations
 
-from typing import Generic, NotRequired, TypedDict, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Cluster(TypedDict):
     createdAt: str
 
 
-class RootPair(TypedDict):
+class ImportedRootPair(TypedDict):
     """A root to import: its certificate and its unencrypted private key, PEM."""
 
     certificate: str
@@ -71,7 +71,7 @@ class Certificate(TypedDict):
     requester: str
     decision: str
     certificate: str
-    issuer: NotRequired[str]
+    issuer: str
 
 
 class Considered(TypedDict):
@@ -106,21 +106,20 @@ class Decision(TypedDict):
     requestId: str | None
 
 
-class Window(TypedDict):
+class SuggestedWindow(TypedDict):
     """A span of time."""
 
     start: str
     end: str
 
 
-class RenewalInformation(TypedDict):
+class RenewalInfo(TypedDict):
     """When a certificate should be renewed (RFC 9773)."""
 
-    suggestedWindow: Window
-    explanationURL: NotRequired[str]
+    suggestedWindow: SuggestedWindow
 
 
-class Metadata(TypedDict):
+class RevocationMetadata(TypedDict):
     """Of a Kubernetes-style object."""
 
     name: str
@@ -132,11 +131,32 @@ class Metadata(TypedDict):
     annotations: NotRequired[dict[str, str]]
 
 
+class RevocationEntry(TypedDict):
+    """What is revoked: the kind, and a value in the member that the kind names."""
+
+    kind: str
+    serialNumber: NotRequired[str]
+    group: NotRequired[str]
+    dns: NotRequired[str]
+    ip: NotRequired[str]
+    commonName: NotRequired[str]
+    publicKey: NotRequired[str]
+    notBefore: NotRequired[str]
+    description: NotRequired[str]
+    includeRenewed: NotRequired[bool]
+
+
 class RevocationSpec(TypedDict):
-    """What is revoked; an entry is an object with `kind` and the member that the kind names."""
+    """All that an object revokes, and why."""
 
     description: NotRequired[str]
-    revocations: list[dict[str, object]]
+    revocations: list[RevocationEntry]
+
+
+class RevocationStatus(TypedDict):
+    """What came of it."""
+
+    marked: NotRequired[int]
 
 
 class RenewRevocation(TypedDict):
@@ -144,12 +164,12 @@ class RenewRevocation(TypedDict):
 
     apiVersion: str
     kind: str
-    metadata: Metadata
+    metadata: RevocationMetadata
     spec: RevocationSpec
-    status: NotRequired[dict[str, object]]
+    status: NotRequired[RevocationStatus]
 
 
-class Hit(TypedDict):
+class PreviewHit(TypedDict):
     """How many live certificates of a profile and node would be revoked."""
 
     profile: str
@@ -157,11 +177,11 @@ class Hit(TypedDict):
     count: int
 
 
-class Preview(TypedDict):
+class RevocationPreview(TypedDict):
     """What a RenewRevocation would do."""
 
     count: int
-    hits: list[Hit]
+    hits: list[PreviewHit]
     sample: list[Certificate]
     banned: list[str]
     warnings: list[str]
@@ -181,7 +201,7 @@ class Token(TypedDict):
     expiresAt: str | None
 
 
-class NewToken(Token):
+class CreatedToken(Token):
     """An access token just made, with the secret that is shown this once."""
 
     secret: str
@@ -191,7 +211,10 @@ class AuditRecord(TypedDict):
     """A change that somebody made."""
 
     id: str
-    at: str
+    recordedAt: str
     requester: str
     action: str
-    subject: str
+    object: str
+    cluster: str | None
+    details: dict[str, Any]
+    requestId: str | None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import AuditRecord, NewToken, Token
+    from trivet.client.schemas import AuditRecord, CreatedToken, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Tokens:
         description: str | None = None,
         cluster: str | None = None,
         expires_in_seconds: int | None = None,
-    ) -> NewToken:
+    ) -> CreatedToken:
         """Make a token; its secret is in this answer and nowhere else."""
         wanted = {
             "role": role,
@@ -37,7 +37,7 @@ class Tokens:
             "expiresInSeconds": expires_in_seconds,
         }
         given = {key: value for key, value in wanted.items() if value is not None}
-        return cast("NewToken", self.connection.call("POST", "tokens", json=given))
+        return cast("CreatedToken", self.connection.call("POST", "tokens", json=given))
 
     def list(self, limit: int | None = None) -> Iterator[Token]:
         """Tokens, oldest first."""

@@ -42,7 +42,8 @@ _OLDEST_RSA_BITS = 2048  # what kubeadm made before 1.31; a living cluster's roo
 def root_subject(authority: AuthorityName, cluster: str) -> x509.Name:
     """The subject of a root: which CA of which cluster; distinct, so that a mix-up shows at once."""
     title = f"{cluster[: 63 - len(_TITLES[authority])]} {_TITLES[authority]}".lstrip()
-    attributes = {NameOID.ORGANIZATION_NAME: "Trivet", NameOID.COMMON_NAME: title}
+    # The CN may have to cut a long name; the O holds it whole.
+    attributes = {NameOID.ORGANIZATION_NAME: cluster, NameOID.COMMON_NAME: title}
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes.items()])
 
 

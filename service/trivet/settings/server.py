@@ -72,14 +72,17 @@ class ServerSettings(LayeredSettings):
 
     def host_names(self) -> tuple[str, ...]:
         """The names of the service's own certificate: those set, or this machine's usual ones."""
-        if self.names:
-            return self.names
-        usual = ["localhost", "127.0.0.1", "::1"]
-        return tuple(dict.fromkeys(filter(_is_host, [*usual, socket.gethostname(), self.host])))
+        return self.names or usual_names(self.host)
 
     def url(self) -> str:
         """Where a client on this machine finds the service."""
         return service_url(self.host, self.port, tls=self.tls)
+
+
+def usual_names(host: str) -> tuple[str, ...]:
+    """The names of a service on this machine that listens on `host`."""
+    names = ("localhost", "127.0.0.1", "::1", socket.gethostname(), host)
+    return tuple(dict.fromkeys(filter(_is_host, names)))
 
 
 def service_url(host: str, port: int, *, tls: bool) -> str:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from trivet.authority.access import Permission, Requester, require_permission
 from trivet.authority.authenticate import authenticate_certificate, authenticate_token
 from trivet.pki.errors import AuthenticationError
 from trivet.web import logs
-from trivet.web.tls import peer_certificate
+from trivet.web.tls import PEER_CERTIFICATE, peer_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable
 
-    from trivet.authority.access import Requester
     from trivet.authority.context import Authority
     from trivet.web.limits import RateLimit
     from trivet.web.offload import Offload
@@ -52,46 +52,75 @@ async def authenticated(request: Request) -> Caller:
         AuthenticationError: by neither.
         RateLimitedError: too often.
     """
-    return await _caller(request, token=_bearer_token(request))
+    return await _caller(request, _by_token_or_certificate)
 
 
 async def certificate_holder(request: Request) -> Caller:
-    """Whoever holds the key of the connection's client certificate, whatever else the request says.
+    """Whoever holds the key of the connection's client certificate; without one, whoever has the token.
 
     Raises:
         AuthenticationError, RateLimitedError: as `authenticated`.
     """
-    return await _caller(request, token=None)
+    presented = request.scope.get(PEER_CERTIFICATE) is not None
+    return await _caller(request, _by_certificate if presented else _by_token_or_certificate)
 
 
-AnyCaller = Annotated[Any, Depends(authenticated)]
+Authenticated = Annotated[Caller, Depends(authenticated)]
+"""The parameter of a route that is told who asks."""
 
 
-async def _caller(request: Request, token: str | None) -> Caller:
+def permitted(permission: Permission, known: Callable[..., Any] = authenticated) -> Callable[..., Any]:
+    """A dependency that refuses whose role lacks the permission, before anything else of a request is read.
+
+    Args:
+        permission: what the route is declared to need.
+        known: the dependency that gives its Caller, or None where the use case finds out who asks.
+    """
+
+    async def check(caller: Caller | None = Depends(known)) -> None:  # noqa: RUF029  only async runs on the loop
+        if caller is not None:
+            require_permission(caller.requester, permission)
+
+    return check
+
+
+def limit_address(request: Request) -> None:
+    """Count a request by where it comes from, as there is no name yet.
+
+    Raises:
+        RateLimitedError: too often.
+    """
+    services_of(request).limit.check(f"address:{request.client.host if request.client else ''}")
+
+
+async def _caller(request: Request, authenticate: Callable[[Services, Request], Awaitable[Requester]]) -> Caller:
     services = services_of(request)
     try:
-        requester = await _authenticate(services, request.scope, token)
+        requester = await authenticate(services, request)
     except AuthenticationError:
-        # Guessing is limited by where it comes from, as there is no name yet.
-        services.limit.check(f"address:{request.client.host if request.client else ''}")
+        limit_address(request)  # guessing is limited, too
         raise
     services.limit.check(requester.name)
     return Caller(requester, services.authority, services.offload)
 
 
-async def _authenticate(services: Services, scope: Mapping[str, Any], token: str | None) -> Requester:
-    request_id = logs.request_id.get()
-    if token is not None:
-        return await services.offload(authenticate_token, services.authority, token, request_id)
+async def _by_token_or_certificate(services: Services, request: Request) -> Requester:
+    token = _bearer_token(request)
+    if token is None:
+        return await _by_certificate(services, request)
+    return await services.offload(authenticate_token, services.authority, token, logs.request_id.get())
+
+
+async def _by_certificate(services: Services, request: Request) -> Requester:
     try:
-        certificate = peer_certificate(scope)
+        certificate = peer_certificate(request.scope)
     except ValueError as error:
         message = "the client certificate cannot be read"
         raise AuthenticationError(message) from error
     if certificate is None:
         message = "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
         raise AuthenticationError(message)
-    return await services.offload(authenticate_certificate, services.authority, certificate, request_id)
+    return await services.offload(authenticate_certificate, services.authority, certificate, logs.request_id.get())
 
 
 def _bearer_token(request: Request) -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 import subprocess
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -243,3 +244,15 @@ def test_without_a_cluster_the_command_says_how_to_name_one(
 
 def test_the_cluster_of_a_flag_is_stronger_than_that_of_the_settings(trivet: Trivet) -> None:
     assert "no-such" in trivet("certificates", "list", "-c", "no-such", code=4).err
+
+
+@pytest.mark.parametrize("way", [[], ["--message"]])
+def test_a_certificate_lives_no_longer_than_was_asked(trivet: Trivet, node: str, way: list[str]) -> None:
+    for command in (
+        ["issue", "-p", "kubelet-client", "--node", node, "--name", "x"],
+        ["renew", "--certificate", "x.crt", *way],
+    ):
+        made = trivet(*command, "--expires-in", "20m", "-o", "json").json
+        lifetime = datetime.fromisoformat(made["notAfter"]) - datetime.fromisoformat(made["issuedAt"])
+        assert timedelta(minutes=19) < lifetime < timedelta(minutes=21)
+    assert "600 seconds" in trivet("renew", "--certificate", "x.crt", "--expires-in", "10s", code=1).err

@@ -196,3 +196,25 @@ def commands(command: object, *path: str) -> Iterator[tuple[str, ...]]:
 def test_the_help_of_every_command_is_as_agreed(bare_trivet: Trivet) -> None:
     pages = [bare_trivet(*path, "--help").out for path in commands(typer.main.get_command(app))]
     check_golden("tests/golden/cli-help.txt", "\n".join(pages))
+
+
+def test_a_folder_that_cannot_be_written_is_a_local_problem(bare_trivet: Trivet, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = bare_trivet("init", "--directory", "file/below", code=7)
+    assert "file/below: Not a directory" in refused.err
+
+
+def test_init_adds_names_to_the_usual_ones(bare_trivet: Trivet, tmp_path: Path) -> None:
+    shown = bare_trivet("init", "--name", "ca.example.org", "--no-cluster")
+    assert "trivet cluster create" in shown.out
+    text = (tmp_path / ".trivet" / "trivet.toml").read_text()
+    assert '"localhost", "127.0.0.1", "::1"' in text
+    assert '"ca.example.org"]' in text
+    again = bare_trivet("init", "--port", 1)
+    assert "was set up before" in again.out
+    assert "The settings file was there already and decides" in again.err
+
+
+def test_a_first_cluster_needs_a_name_that_a_cluster_can_have(bare_trivet: Trivet, tmp_path: Path) -> None:
+    assert "is not an RFC 1123 label" in bare_trivet("init", "--cluster", "Not A Name", code=2).err
+    assert not (tmp_path / ".trivet").exists()

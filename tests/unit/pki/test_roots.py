@@ -98,8 +98,8 @@ def test_the_subjects_of_roots_tell_clusters_and_authorities_apart() -> None:
         root_subject(authority, name).rfc4514_string() for authority in AuthorityName for name in "ab"
     }
     assert len(subjects) == 2 * len(AuthorityName)
-    assert root_subject(AuthorityName.ETCD, "blue").rfc4514_string() == "CN=blue etcd CA,O=Trivet"
-    assert root_subject(AuthorityName.SERVICE, "").rfc4514_string() == "CN=Service CA,O=Trivet"
+    assert root_subject(AuthorityName.ETCD, "blue").rfc4514_string() == "CN=blue etcd CA,O=blue"
+    assert root_subject(AuthorityName.SERVICE, "Trivet").rfc4514_string() == "CN=Trivet Service CA,O=Trivet"
 
 
 @pytest.mark.parametrize("authority", AuthorityName)

@@ -5,24 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from trivet.authority import record, search
 from trivet.authority.access import Permission
 from trivet.pki.errors import Fault, InvalidError
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, Limit, operation
 
 router = APIRouter(prefix="/audit-records", tags=["audit"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
 
 
 @router.get("", **operation("listAuditRecords", Permission.READ_AUDIT))
 async def list_audit_records(
     request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-) -> schemas.Page[schemas.AuditRecord]:
+) -> schemas.AuditRecordPage:
     """List changes that were made, newest first."""
     before = decode_cursor(cursor, 1)
     try:
@@ -34,4 +33,4 @@ async def list_audit_records(
     names = await caller.offload(search.cluster_names, caller.authority)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
     link_next(request, response, following)
-    return schemas.Page(items=[render.audit_record(item, names) for item in found[:limit]], next=following)
+    return schemas.AuditRecordPage(items=[render.audit_record(item, names) for item in found[:limit]], next=following)

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from trivet.authority import search
 from trivet.authority.access import Permission
 from trivet.pki.errors import NotFoundError
 from trivet.pki.pem import from_der, to_pem
 from trivet.store.authorities import IN_BUNDLE, Generation, GenerationState
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.negotiation import DER, PEM, PEM_CHAIN, negotiate
 from trivet.web.rest.operation import operation, text_answers
 
 router = APIRouter(prefix="/clusters/{cluster}/authorities", tags=["authorities"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
 _CERTIFICATE = {200: {"description": "The CA certificate.", "content": text_answers((PEM, PEM_CHAIN, DER))}}
 _BUNDLE = {200: {"description": "The CA certificates to trust.", "content": text_answers((PEM_CHAIN, PEM))}}
 
 
 @router.get("", **operation("listAuthorities", Permission.READ_CLUSTER))
-async def list_authorities(cluster: str, caller: Authenticated) -> schemas.Page[schemas.Generation]:
+async def list_authorities(cluster: str, caller: Authenticated) -> schemas.GenerationPage:
     """List the generations of a cluster's three authorities."""
     found = await caller.offload(search.list_generations, caller.authority, caller.requester, cluster)
-    return schemas.Page(items=[render.generation(generation) for generation in found], next=None)
+    return schemas.GenerationPage(items=[render.generation(generation) for generation in found], next=None)
 
 
 @router.get("/{authority}", **operation("getAuthority", Permission.READ_CLUSTER))
-async def get_authority(cluster: str, authority: str, caller: Authenticated) -> schemas.Page[schemas.Generation]:
+async def get_authority(cluster: str, authority: str, caller: Authenticated) -> schemas.GenerationPage:
     """List the generations of one authority."""
     found = await _generations(caller, cluster, authority)
-    return schemas.Page(items=[render.generation(generation) for generation in found], next=None)
+    return schemas.GenerationPage(items=[render.generation(generation) for generation in found], next=None)
 
 
 @router.get(

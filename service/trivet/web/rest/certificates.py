@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from trivet.authority import explain, search
 from trivet.authority.access import Permission
 from trivet.authority.application import Issuance
 from trivet.authority.issue import issue
 from trivet.pki.errors import Fault, InvalidError, NotFoundError
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import CERTIFICATE_BODIES, read_issuance
 from trivet.web.rest.certificate_answers import ANSWERS, answer, issued, offered
@@ -21,7 +21,6 @@ from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next,
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
 
 router = APIRouter(tags=["certificates"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
 _OF_CLUSTER = "/clusters/{cluster}/certificates"
 
 
@@ -77,7 +76,7 @@ async def list_certificates(  # noqa: PLR0913  one parameter a filter
     issued_after: Annotated[datetime | None, Query(alias="issuedAfter")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
-) -> schemas.Page[schemas.Certificate]:
+) -> schemas.CertificatePage:
     """Search the certificates of a cluster, newest first."""
     wanted = search.Search(
         serial, cn, group, dns, dns_suffix, ip, profile, authority, status,
@@ -89,7 +88,7 @@ async def list_certificates(  # noqa: PLR0913  one parameter a filter
     link_next(request, response, following)
     now = caller.authority.clock()
     items = [render.certificate(stored, cluster, issuers[stored.generation_id], now) for stored in found[:limit]]
-    return schemas.Page(items=items, next=following)
+    return schemas.CertificatePage(items=items, next=following)
 
 
 def _search(caller: Caller, cluster: str, wanted: search.Search, before: UUID | None, limit: int) -> Any:  # noqa: ANN401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from trivet.authority import create, search
 from trivet.authority.access import Permission
@@ -13,13 +13,12 @@ from trivet.pki.errors import Fault, InvalidError
 from trivet.pki.names import parse_dns_name, parse_ip_network
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.subjects import ClusterNames, parse_host
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
 
 
 @router.post("", status_code=201, **operation("createCluster", Permission.CREATE_CLUSTER))
@@ -74,7 +73,7 @@ def _imported(roots: schemas.ImportedRoots) -> dict[AuthorityName, ImportedRoot]
 @router.get("", **operation("listClusters", Permission.READ_CLUSTER))
 async def list_clusters(
     request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-) -> schemas.Page[schemas.Cluster]:
+) -> schemas.ClusterPage:
     """List clusters by name."""
     after = decode_cursor(cursor, 1)
     found = await caller.offload(
@@ -82,7 +81,7 @@ async def list_clusters(
     )
     following = encode_cursor(found[limit - 1].name) if len(found) > limit else None
     link_next(request, response, following)
-    return schemas.Page(items=[render.cluster(cluster) for cluster in found[:limit]], next=following)
+    return schemas.ClusterPage(items=[render.cluster(cluster) for cluster in found[:limit]], next=following)
 
 
 @router.get("/{cluster}", **operation("getCluster", Permission.READ_CLUSTER))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Header, Query
+from fastapi import Depends, Header, Query
 
 from trivet.authority.access import Permission
+from trivet.web.authentication import authenticated, permitted
+from trivet.web.rest import schemas
+from trivet.web.rest.negotiation import DER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+_TEXT = {"schema": {"type": "string"}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
 Cursor = Annotated[
@@ -24,20 +30,34 @@ IfMatch = Annotated[
 ]
 
 
-def operation(operation_id: str, permission: Permission, **more: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Arguments of a route: its operationId, and the permission that its use case asks for."""
-    extra = more.pop("extra", {}) | {"x-trivet-permission": permission.value}
-    return {"operation_id": operation_id, "openapi_extra": extra, **more}
+def operation(
+    operation_id: str, permission: Permission, known: Callable[..., Any] = authenticated, **extra: object
+) -> dict[str, Any]:
+    """Arguments of a route: its operationId, and the permission that is asked for before the request is read.
 
-
-def bodies(contents: dict[str, Any]) -> dict[str, Any]:
-    """The request bodies of an operation that reads them itself, by media type."""
-    return {"requestBody": {"required": True, "content": contents}}
-
-
-def text_answers(media_types: Sequence[str], example: str = "") -> dict[str, Any]:
-    """Answers other than JSON, by media type."""
+    Args:
+        operation_id: a good name for an SDK's method.
+        permission: declared in the OpenAPI document and enforced, both from here.
+        known: the dependency that gives the Caller.
+        extra: further members of the OpenAPI operation.
+    """
     return {
-        media_type: {"schema": {"type": "string"}, **({"example": example} if example else {})}
-        for media_type in media_types
+        "operation_id": operation_id,
+        "dependencies": [Depends(permitted(permission, known))],
+        "openapi_extra": {**extra, "x-trivet-permission": permission.value},
     }
+
+
+def body_of(contents: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The request body of an operation that reads it itself, by media type."""
+    return {"required": True, "content": contents}
+
+
+def schema_of(model: type[schemas.Schema]) -> dict[str, Any]:
+    """A body by its schema; `openapi.COMPONENTS` holds those that no route returns."""
+    return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+
+
+def text_answers(media_types: Sequence[str]) -> dict[str, Any]:
+    """Answers other than JSON, by media type."""
+    return {media_type: _BINARY if media_type == DER else _TEXT for media_type in media_types}

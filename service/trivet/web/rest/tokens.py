@@ -6,19 +6,18 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from trivet.authority import search
 from trivet.authority import tokens as use_cases
 from trivet.authority.access import Permission, Role
 from trivet.pki.errors import NotFoundError
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
 
 router = APIRouter(prefix="/tokens", tags=["access tokens"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
 
 
 @router.post("", status_code=201, **operation("createToken", Permission.WRITE_TOKEN))
@@ -45,7 +44,7 @@ async def create_token(
 @router.get("", **operation("listTokens", Permission.READ_TOKEN))
 async def list_tokens(
     request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-) -> schemas.Page[schemas.Token]:
+) -> schemas.TokenPage:
     """List access tokens, oldest first, without their secrets."""
     after = decode_cursor(cursor, 1)
     place = _token_id(after[0]) if after else None
@@ -53,7 +52,7 @@ async def list_tokens(
     names = await caller.offload(search.cluster_names, caller.authority)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
     link_next(request, response, following)
-    return schemas.Page(
+    return schemas.TokenPage(
         items=[schemas.Token(**render.token(token, names)) for token in found[:limit]], next=following
     )
 

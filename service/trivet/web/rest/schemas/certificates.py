@@ -1,0 +1,106 @@
+"""Certificates, and the decisions behind them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from trivet.pki.kubernetes import PROFILES
+from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
+
+_PEM_EXAMPLE = "-----BEGIN CERTIFICATE REQUEST-----\nMIH…\n-----END CERTIFICATE REQUEST-----\n"
+
+
+class CertificateCreate(RequestSchema):
+    """A wish for a certificate."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"profile": "kubelet-client", "node": "node-1", "csr": _PEM_EXAMPLE}]}
+    )
+
+    profile: str = Field(description=f"One of {', '.join(PROFILES)}.", max_length=80, examples=["kubelet-client"])
+    csr: str = Field(description="The PKCS#10 request, PEM.", max_length=65536)
+    node: str | None = Field(
+        None, description="The node, where the profile holds one and the CSR does not tell.", max_length=253
+    )
+    expiration_seconds: Seconds | None = Field(
+        None, description="The longest wanted; at least 600, and the profile may grant less."
+    )
+
+
+class CertificateRenew(RequestSchema):
+    """A wish to renew the certificate that the connection was made with."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"csr": _PEM_EXAMPLE}]})
+
+    csr: str = Field(
+        description="A PKCS#10 request with the new key, PEM; its names may be left out.",
+        max_length=65536,
+    )
+    expiration_seconds: Seconds | None = Field(None, description="As when it was issued.")
+
+
+class Certificate(Schema):
+    """An issued certificate and what Trivet knows of it."""
+
+    cluster: str
+    authority: str
+    profile: str
+    node: str | None
+    serial_number: str = Field(description="Hexadecimal, lower case, without leading zeros.")
+    subject: str = Field(description="RFC 4514.")
+    common_name: str
+    organizations: list[str]
+    dns_names: list[str]
+    ip_addresses: list[str]
+    issued_at: datetime = Field(description="The true time of issue, which revocations compare with.")
+    not_before: datetime = Field(description="Backdated, for clocks that drift.")
+    not_after: datetime
+    status: Literal["valid", "revoked", "expired"]
+    revoked_at: datetime | None
+    superseded_at: datetime | None = Field(description="When it was renewed.")
+    requester: str
+    decision: UUID
+    certificate: str = Field(description="PEM.")
+    issuer: str = Field(description="The CA certificate that signed it, PEM.")
+
+
+class CertificatePage(Page[Certificate]):
+    """A part of a list of Certificate objects."""
+
+
+class SuggestedWindow(Schema):
+    """Renew at a random moment within it (RFC 9773)."""
+
+    start: datetime
+    end: datetime
+
+
+class RenewalInfo(Schema):
+    """When to renew a certificate; in the past for one that was revoked or superseded."""
+
+    suggested_window: SuggestedWindow
+
+
+class Decision(Schema):
+    """Why a certificate was issued, or a request refused."""
+
+    id: UUID
+    decided_at: datetime
+    requester: str
+    action: Literal["issue", "renew"]
+    profile: str
+    request_sha256: str
+    verdict: Literal["issued", "refused"]
+    reason: str | None = Field(description="The kind of refusal.")
+    detail: str | None
+    cluster_version: int | None = Field(description="Version of the cluster's set of entries that was read.")
+    global_version: int | None = Field(description="The same for the set that holds in all clusters.")
+    considered: list[dict[str, Any]] = Field(description="The entries that shared a key with the request.")
+    identity: dict[str, Any] | None = Field(description="What the entries were compared with.")
+    serial_number: str | None
+    parent_serial_number: str | None
+    request_id: str | None

@@ -1,0 +1,113 @@
+"""RenewRevocations and their previews."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from trivet.pki.manifest import DEFAULT_NAMESPACE
+from trivet.web.rest.schemas.base import Page, Schema
+from trivet.web.rest.schemas.certificates import Certificate
+
+
+class RevocationEntry(Schema):
+    """One entry; exactly one value, in the field of its kind."""
+
+    kind: str = Field(
+        description="SerialNumber, Group, DNS, IP, CommonName or PublicKey, in any letter case.", examples=["Group"]
+    )
+    description: str | None = None
+    not_before: datetime | None = Field(
+        None, description="Revokes what was issued before that time; without it, all past and future matches."
+    )
+    serial_number: str | None = Field(None, description="Hexadecimal; colons and leading zeros are tolerated.")
+    include_renewed: bool | None = Field(
+        None, description="SerialNumber only: covers the certificates renewed from it as well (the default)."
+    )
+    group: str | None = Field(None, description="Equals an O of the subject.")
+    dns: str | None = Field(None, description="A DNS name; with a leading dot, a suffix.")
+    ip: str | None = Field(None, description="An address or a CIDR range.")
+    common_name: str | None = None
+    public_key: str | None = Field(None, description="SHA-256 of the SubjectPublicKeyInfo, hexadecimal.")
+
+
+class RevocationMetadata(Schema):
+    """Metadata as in Kubernetes; what a server adds may be sent back and is ignored."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    namespace: str = DEFAULT_NAMESPACE
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    uid: UUID | None = None
+    resource_version: str | None = None
+    creation_timestamp: datetime | None = None
+
+
+class RevocationSpec(Schema):
+    """Why, and what."""
+
+    description: str | None = None
+    revocations: list[RevocationEntry] = Field(min_length=1, max_length=1000)
+
+
+class RevocationStatus(Schema):
+    """What came of it."""
+
+    marked: int | None = Field(None, description="How many certificates this change marked as revoked.")
+
+
+class RenewRevocation(Schema):
+    """The RenewRevocation manifest of AKS hybrid, unchanged."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "apiVersion": "certificates.microsoft.com/v1",
+                    "kind": "RenewRevocation",
+                    "metadata": {"name": "stolen-laptop", "namespace": "kube-system"},
+                    "spec": {
+                        "description": "A laptop with an administrator's key was stolen.",
+                        "revocations": [
+                            {"kind": "CommonName", "commonName": "jane", "notBefore": "2026-11-24T12:00:00Z"},
+                            {"kind": "DNS", "dns": ".lab.example.com"},
+                        ],
+                    },
+                }
+            ]
+        }
+    )
+
+    api_version: Literal["certificates.microsoft.com/v1"]
+    kind: Literal["RenewRevocation"]
+    metadata: RevocationMetadata
+    spec: RevocationSpec
+    status: RevocationStatus | None = None
+
+
+class RenewRevocationPage(Page[RenewRevocation]):
+    """A part of a list of RenewRevocation objects."""
+
+
+class PreviewHit(Schema):
+    """How many live certificates of a profile and node would be revoked."""
+
+    profile: str
+    node: str | None
+    count: int
+
+
+class RevocationPreview(Schema):
+    """What a RenewRevocation would do."""
+
+    count: int = Field(description="How many live certificates would be revoked.")
+    hits: list[PreviewHit]
+    sample: list[Certificate] = Field(description="The newest of them.")
+    banned: list[str] = Field(description="What could no longer be issued, and until when.")
+    warnings: list[str] = Field(description="Lock-outs in plain words.")
+    locks_out: bool = Field(description="Whether some part of a control plane could not renew.")
+    token: str = Field(description="Give it as `confirm` where the lock-out guard asks for it.")
