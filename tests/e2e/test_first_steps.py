@@ -149,6 +149,14 @@ def test_the_first_steps_work_when_they_are_pasted_one_by_one(house: House, requ
     assert "/.trivet/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
+def test_the_first_steps_work_with_two_workers_on_postgresql(house: House, postgres_database: str) -> None:
+    url = postgres_database.replace("postgresql+psycopg", "postgresql")
+    steps = printed_steps(house.init("--database-url", url))
+    with house.serving("--workers", 2):
+        codes = [house.paste(step).returncode for step in steps]
+    assert codes == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]
+
+
 def test_a_second_start_finds_its_data_and_prints_the_steps_again(house: House) -> None:
     first = house.init()
     with house.serving(), house.client() as client:

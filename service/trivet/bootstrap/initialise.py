@@ -9,14 +9,16 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from trivet.authority.access import Role
+from trivet.authority.authenticate import authenticate_token
 from trivet.authority.create import create_cluster
 from trivet.authority.install import OPERATOR, install, service_certificate
 from trivet.authority.tokens import create_token
 from trivet.bootstrap.composition import build_authority, opened, reaching, shown_url, sqlite_file
 from trivet.bootstrap.errors import StartError
-from trivet.bootstrap.files import PUBLIC, make_directory, write_new
+from trivet.bootstrap.files import PUBLIC, make_directory, read_secret, write_new
 from trivet.bootstrap.layout import Layout, settings_text
 from trivet.bootstrap.schema import bring_up_to_date
+from trivet.pki.errors import AuthenticationError
 from trivet.pki.names import DnsName
 from trivet.pki.pem import from_der, to_pem
 from trivet.pki.subjects import ClusterNames
@@ -40,12 +42,16 @@ class Installation:
         settings: of the service.
         made: what was made now, for people to read; empty where all was there.
         has_new_settings: whether the settings file was made now.
+        warnings: what is there but will not work.
+        cluster: the first cluster, as the settings name it.
     """
 
     layout: Layout
     settings: ServerSettings
     made: list[str] = field(default_factory=list)
     has_new_settings: bool = False
+    warnings: list[str] = field(default_factory=list)
+    cluster: str | None = None
 
 
 def initialise(choices: Choices) -> Installation:
@@ -63,11 +69,14 @@ def initialise(choices: Choices) -> Installation:
     is_new = not layout.settings.exists()
     if is_new:
         write_new(layout.settings, settings_text(choices).encode())
-    settings = ServerSettings.load(SettingsFile.read(layout.settings))
-    found = Installation(layout, settings, [f"settings: {layout.settings}"] if is_new else [], is_new)
-    with reaching(settings):
+    file = SettingsFile.read(layout.settings)
+    found = Installation(layout, ServerSettings.load(file), has_new_settings=is_new)
+    found.cluster = file.tables.get("client", {}).get("cluster")
+    if is_new:
+        found.made.append(f"settings: {layout.settings}")
+    with reaching(found.settings):
         _make_key(found)
-        _make_database(found, choices)
+        _make_database(found)
     return found
 
 
@@ -100,7 +109,7 @@ def _is_installed(settings: ServerSettings) -> bool:
             return installation.key_check(connection) is not None
 
 
-def _make_database(found: Installation, choices: Choices) -> None:
+def _make_database(found: Installation) -> None:
     authority = build_authority(found.settings)
     try:
         _migrate(found, authority.database)
@@ -108,7 +117,7 @@ def _make_database(found: Installation, choices: Choices) -> None:
             found.made.append("the service authority, which signs the HTTPS certificate of `trivet serve`")
         _make_service_ca(found, authority)
         _make_token(found, authority)
-        _make_cluster(found, authority, choices)
+        _make_cluster(found, authority)
     except WrongKeyError as error:
         raise StartError(str(error)) from error
     finally:
@@ -135,18 +144,27 @@ def _make_service_ca(found: Installation, authority: Authority) -> None:
 def _make_token(found: Installation, authority: Authority) -> None:
     path = found.layout.admin_token
     if path.exists():
+        _check_token(found, authority)
         return
     _, secret = create_token(authority, OPERATOR, role=Role.ADMIN, description="first administrator")
     write_new(path, secret.encode() + b"\n")
     found.made.append(f"access token of an administrator: {path}")
 
 
-def _make_cluster(found: Installation, authority: Authority, choices: Choices) -> None:
-    if choices.cluster is None:
+def _check_token(found: Installation, authority: Authority) -> None:
+    path = found.layout.admin_token
+    try:
+        authenticate_token(authority, read_secret(path))
+    except AuthenticationError as error:
+        found.warnings.append(f"{path}: {error}. To get a new one, move it away and run `trivet init` again")
+
+
+def _make_cluster(found: Installation, authority: Authority) -> None:
+    if found.cluster is None:
         return
     with authority.database.read() as connection:
         if clusters.page(connection, None, None, 1):
             return
     names = ClusterNames(DnsName("localhost"), ip_network("10.96.0.0/12"), DnsName("cluster.local"))
-    create_cluster(authority, OPERATOR, choices.cluster, names)
-    found.made.append(f"cluster {choices.cluster}, with its three authorities: cluster, etcd, front-proxy")
+    create_cluster(authority, OPERATOR, found.cluster, names)
+    found.made.append(f"cluster {found.cluster}, with its three authorities: cluster, etcd, front-proxy")

@@ -64,5 +64,7 @@ def init(
         typer.echo(f"  {line}")
     if server and not found.has_new_settings:
         note(f"The settings file was there already and decides: {found.layout.settings}")
+    for warning in found.warnings:
+        note(f"Warning: {warning}")
     settings = ClientSettings.load(SettingsFile.read(found.layout.settings))
     show_first_steps(settings, found.layout, briefly=not is_new)

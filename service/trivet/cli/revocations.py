@@ -28,7 +28,7 @@ from trivet.pki.manifest import VALUE_FIELDS
 from trivet.pki.revocation import EntryKind
 
 if TYPE_CHECKING:
-    from trivet.client.schemas import RenewRevocation, RevocationEntry
+    from trivet.client.revocation_schemas import RenewRevocation, RevocationEntry
 
 app = typer.Typer(
     name="revocations", help="Look at revocations, preview and delete them.", no_args_is_help=True

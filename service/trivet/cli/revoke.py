@@ -30,8 +30,8 @@ from trivet.pki.revocation import EntryKind
 if TYPE_CHECKING:
     from trivet.cli.manifests import Manifest
     from trivet.client import Client
+    from trivet.client.revocation_schemas import RevocationPreview
     from trivet.client.revocations import Stored
-    from trivet.client.schemas import RevocationPreview
 
 
 def revoke(

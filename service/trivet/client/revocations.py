@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import RenewRevocation, RevocationPreview
+    from trivet.client.revocation_schemas import RenewRevocation, RevocationPreview
 
 DEFAULT_NAMESPACE: Final = "kube-system"
 _YAML: Final = "application/yaml"

@@ -15,15 +15,15 @@ from starlette.responses import JSONResponse
 
 from trivet import __version__
 from trivet.authority.health import check_database
-from trivet.pki.errors import Fault, InvalidError, MalformedError, Refusal, UnavailableError
+from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import Services
 from trivet.web.limits import RateLimit
 from trivet.web.middleware import RequestContext
 from trivet.web.offload import Offload
 from trivet.web.openapi import complete_document
-from trivet.web.problems import PROBLEM_TYPE, describe, problem
-from trivet.web.rest import router
+from trivet.web.problems import MAX_FAULTS, PROBLEM_TYPE, describe, pointer, problem
+from trivet.web.rest import BODY_SCHEMAS, router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,6 +64,7 @@ def create_app(authority: Authority, *, options: WebOptions | None = None) -> Fa
         openapi_url=f"{API}/openapi.json",
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
         separate_input_output_schemas=False,
     )
@@ -73,7 +74,7 @@ def create_app(authority: Authority, *, options: WebOptions | None = None) -> Fa
     _add_health(app, authority, offload)
     _add_refusals(app)
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
-    complete_document(app)
+    complete_document(app, BODY_SCHEMAS)
     return app
 
 
@@ -93,7 +94,6 @@ def _add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _on_refusal)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _on_defect)
 
 
 def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
@@ -112,16 +112,10 @@ async def _on_refusal(_: Request, refusal: Refusal) -> JSONResponse:
 
 
 async def _on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    """FastAPI's own checks of parameters and JSON bodies, without the input, which may hold a secret."""
-    faults = tuple(Fault(_pointer(item["loc"]), str(item["msg"])) for item in error.errors()[:100])
-    if any(item["type"] == "json_invalid" for item in error.errors()):
-        return _answer(*problem(MalformedError("the body is not JSON", *faults), _request_id()))
+    """FastAPI's own checks of parameters, each by its name as a pointer; bodies are read by the routes."""
+    found = error.errors()[:MAX_FAULTS]
+    faults = tuple(Fault(pointer(item["loc"][1:]), str(item["msg"])) for item in found)
     return _answer(*problem(InvalidError("some fields are wrong", *faults), _request_id()))
-
-
-def _pointer(place: tuple[int | str, ...]) -> str:
-    """The place as an RFC 6901 pointer into the body, or the name of a parameter as one."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1")[:100] for part in place[1:])
 
 
 async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
@@ -131,10 +125,3 @@ async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
         "methodNotAllowed": f"{request.method[:20]} is not possible at {request.url.path[:200]}",
     }.get(slug, "the request cannot be read")
     return _answer(error.status_code, describe(slug, detail, _request_id()), dict(error.headers or {}))
-
-
-async def _on_defect(_: Request, error: Exception) -> JSONResponse:
-    """A defect of Trivet: said in the log, not to the client."""
-    _log.error("a defect", exc_info=error)
-    detail = "something went wrong in Trivet; the operator finds it in the log by the requestId"
-    return _answer(500, describe("internal", detail, _request_id()))

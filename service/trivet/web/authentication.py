@@ -77,7 +77,7 @@ def permitted(permission: Permission, known: Callable[..., Any] = authenticated)
         known: the dependency that gives its Caller, or None where the use case finds out who asks.
     """
 
-    async def check(caller: Caller | None = Depends(known)) -> None:  # noqa: RUF029  only async runs on the loop
+    async def check(caller: Caller | None = Depends(known)) -> None:  # noqa: B008  `known` is no module's name
         if caller is not None:
             require_permission(caller.requester, permission)
 

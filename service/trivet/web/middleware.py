@@ -10,18 +10,26 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trivet.web import logs
-from trivet.web.problems import PROBLEM_TYPE, TooLargeError, problem
+from trivet.web.problems import PROBLEM_TYPE, TooLargeError, describe, problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger("trivet.access")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECRET = re.compile(r"trivet_[A-Za-z0-9_-]+")
+_UNANSWERED = 0
+_CLIENT_GONE = 499  # as other servers log it; nobody receives it
+_DEFECT = "something went wrong in Trivet; the operator finds it in the log by the requestId"
 _HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"strict-transport-security", b"max-age=31536000"),
 ]
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete."""
 
 
 class RequestContext:
@@ -40,7 +48,7 @@ class RequestContext:
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
         started = time.perf_counter()
-        status = 500
+        status = _UNANSWERED
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -52,31 +60,52 @@ class RequestContext:
             await send(message)
 
         try:
-            body = await self._body(scope, receive)
-            if body is None:
-                await _refuse(send_with_headers, request_id, self._max_body_bytes)
-            else:
-                await self._app(scope, _replay(body, receive), send_with_headers)
+            await self._answer(scope, receive, send_with_headers)
+        except ClientGoneError:
+            status = _CLIENT_GONE
+        except Exception:
+            # A defect of Trivet: said in the log, not to the client.
+            _log.exception("a defect")
+            if status != _UNANSWERED:
+                raise
+            await _send_problem(send_with_headers, 500, describe("internal", _DEFECT, request_id))
         finally:
             _note(scope, status, time.perf_counter() - started)
             logs.request_id.reset(token)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, or None where it is larger than is read; a chunked one is counted as it comes."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._body(scope, receive)
+        except TooLargeError as refusal:
+            status, content, _ = problem(refusal, logs.request_id.get() or "")
+            await _send_problem(send, status, content)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body; a chunked one is counted as it comes.
+
+        Raises:
+            ClientGoneError: the connection ended within the body, which must not be taken for a whole one.
+            TooLargeError: it is larger than is read.
+        """
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
-            return None
+            raise self._too_large()
         body = bytearray()
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                break
+                raise ClientGoneError
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._max_body_bytes:
-                return None
+                raise self._too_large()
         return bytes(body)
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"a body has at most {self._max_body_bytes} bytes")
 
 
 def _request_id(scope: Scope) -> str:
@@ -97,18 +126,18 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(send: Send, request_id: str, limit: int) -> None:
-    status, content, _ = problem(TooLargeError(f"a body has at most {limit} bytes"), request_id)
+async def _send_problem(send: Send, status: int, content: dict[str, Any]) -> None:
+    # The body may not have been read to its end, so the connection cannot be used again.
     headers = [(b"content-type", PROBLEM_TYPE.encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:
-    # The path without the query: names may stand in it, secrets never do.
+    # The path without the query; a token that somebody put into it does not belong in a log.
     fields: dict[str, Any] = {
         "method": scope["method"],
-        "path": scope["path"],
+        "path": _SECRET.sub("trivet_…", scope["path"]),
         "status": status,
         "milliseconds": round(seconds * 1000, 1),
         "client": (scope.get("client") or ("",))[0],

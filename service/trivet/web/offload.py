@@ -37,13 +37,15 @@ class Offload:
         if self._waiting >= MAX_WAITING:
             message = "too many requests are waiting; try again in a moment"
             raise UnavailableError(message)
+        call = functools.partial(contextvars.copy_context().run, use_case, *args, **kwargs)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, call)
         self._waiting += 1
-        try:
-            call = functools.partial(contextvars.copy_context().run, use_case, *args, **kwargs)
-            # Shielded: a client that goes away must not leave a thread's work uncounted.
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, call))
-        finally:
-            self._waiting -= 1
+        running.add_done_callback(self._done)
+        # Shielded: what began is finished, and counted until then, also when nobody waits for it any more.
+        return await asyncio.shield(running)
+
+    def _done(self, _: object) -> None:
+        self._waiting -= 1
 
     def close(self) -> None:
         """Wait for what runs, and end the threads."""

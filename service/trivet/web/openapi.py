@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import models_json_schema
 
 from trivet.web.problems import PROBLEM_TYPE, RENDERINGS, TYPE_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fastapi import FastAPI
+    from pydantic import BaseModel
+    from pydantic.json_schema import JsonSchemaMode
 
 _DESCRIPTION = """\
 For every cluster Trivet hosts the Cluster CA, the etcd CA and the Front Proxy CA. It signs certificate requests,
@@ -68,36 +75,84 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
-def complete_document(app: FastAPI) -> None:
-    """Let the application's document say what is missing."""
+_PATH_PARAMETERS = {
+    "cluster": ("The name of a cluster.", "prod"),
+    "authority": ("`cluster`, `etcd` or `front-proxy`.", "cluster"),
+    "serial": ("A serial number, hexadecimal.", "77fdf4b1033b387aaace6ce1c18710c2"),
+    "decision": ("The id of a decision.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "token": ("The id of an access token, not its secret.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "namespace": ("The namespace of the object.", "kube-system"),
+    "name": ("The name of the object.", "my-renew-revocation"),
+}
+
+_TAGS = [
+    {"name": "clusters", "description": "Clusters, each with three authorities of its own."},
+    {"name": "authorities", "description": "The CA certificates that sign, and those to trust."},
+    {"name": "certificates", "description": "Issue, renew, search, explain."},
+    {"name": "revocations", "description": "What must not be issued or renewed, and what is revoked."},
+    {"name": "access tokens", "description": "Bearer tokens, each with a role, for all clusters or one."},
+    {"name": "audit", "description": "Who changed what."},
+]
+
+
+def complete_document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> None:
+    """Let the application's document say what is missing.
+
+    Args:
+        app: the application.
+        bodies: the schemas that request bodies refer to.
+    """
     original = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(original())
+            _complete(original(), bodies)
         return app.openapi_schema or {}
 
     app.openapi = document  # type: ignore[method-assign]  FastAPI's documented way
 
 
-def _complete(document: dict[str, Any]) -> None:
+def _complete(document: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> None:
     document["info"]["description"] = _DESCRIPTION
     document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    document["tags"] = _TAGS
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY_SCHEMES
-    schemas = components.setdefault("schemas", {})
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
-    schemas["Problem"] = _PROBLEM
-    for operations in document["paths"].values():
+    components["schemas"] = _schemas(components.get("schemas", {}), bodies)
+    for path, operations in document["paths"].items():
         for operation in operations.values():
-            _complete_operation(operation)
+            _complete_operation(path, operation)
 
 
-def _complete_operation(operation: dict[str, Any]) -> None:
+def _schemas(known: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """Those that FastAPI found in routes, those of bodies and the problem, by name."""
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in bodies]
+    _, definitions = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    schemas = known | definitions["$defs"] | {"Problem": _PROBLEM}
+    # FastAPI's own errors, which are answered as problems.
+    return {name: schemas[name] for name in sorted(schemas.keys() - {"HTTPValidationError", "ValidationError"})}
+
+
+def _complete_operation(path: str, operation: dict[str, Any]) -> None:
     operation.setdefault("security", [{"accessToken": []}, {"clientCertificate": []}])
     operation["responses"].pop("422", None)
     operation["responses"]["default"] = {
         "description": "A refusal or failure.",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    in_path = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
+    others = [parameter for parameter in operation.pop("parameters", []) if parameter["in"] != "path"]
+    if in_path or others:
+        operation["parameters"] = in_path + others
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    description, example = _PATH_PARAMETERS[name]
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string"},
+        "example": example,
     }

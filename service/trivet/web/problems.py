@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trivet.pki.errors import RateLimitedError, Refusal, UnavailableError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PROBLEM_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:trivet:problem:"
+MAX_FAULTS: Final = 100
+_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,12 @@ def describe(slug: str, detail: str, request_id: str) -> dict[str, Any]:
         "detail": detail,
         "requestId": request_id,
     }
+
+
+def pointer(place: Sequence[int | str]) -> str:
+    """A place in a body as an RFC 6901 pointer; long names are cut, and what no answer can hold is replaced."""
+    parts = (str(part)[:_SHOWN].encode("utf-8", "replace").decode() for part in place)
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _headers(refusal: Refusal) -> dict[str, str]:

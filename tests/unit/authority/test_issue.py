@@ -300,3 +300,25 @@ class TestFailure:
         with world.authority.database.write() as connection:
             connection.execute(text("UPDATE generations SET state = 'retired'"))
         _refused(world, NotFoundError, Issuance("blue", "admin", CSR))
+
+    @pytest.mark.parametrize("opened_before", [False, True])
+    def test_keys_that_were_swapped_in_the_database_sign_nothing(
+        self, world: World, caplog: pytest.LogCaptureFixture, *, opened_before: bool
+    ) -> None:
+        world.make_cluster("green")
+        if opened_before:
+            world.issue(cluster="blue")
+            world.issue(cluster="green")
+        columns = "private_key" if not opened_before else "certificate"
+        with world.authority.database.write() as connection:
+            select = text(f"SELECT id, {columns} FROM generations WHERE authority_id IN ({CLUSTER_AUTHORITIES})")  # noqa: S608
+            (one, mine), (other, theirs) = connection.execute(select).all()
+            update = text(f"UPDATE generations SET {columns} = :value WHERE id = :id")  # noqa: S608
+            connection.execute(update, [{"value": theirs, "id": one}, {"value": mine, "id": other}])
+        for cluster in ("blue", "green"):
+            _refused(world, UnavailableError, Issuance(cluster, "admin", CSR))
+        assert "does not belong" in caplog.text
+        assert repr(mine)[2:-1] not in caplog.text
+
+
+CLUSTER_AUTHORITIES = "SELECT id FROM authorities WHERE name = 'cluster'"

@@ -7,12 +7,13 @@ from cryptography import x509
 from sqlalchemy import text
 
 from tests.support.revocation_objects import entry
-from tests.support.signing_requests import csr, key_hash
+from tests.support.signing_requests import csr, key_hash, pooled_key
 from tests.support.world import World
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Renewal, prepare
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
+from trivet.authority.renew import renew_by_certificate, renew_by_message
 from trivet.pki.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -22,8 +23,10 @@ from trivet.pki.errors import (
     RevokedError,
 )
 from trivet.pki.kubernetes import PROFILES
+from trivet.pki.possession import sign_renewal_message
 from trivet.pki.revocation import EntryKind
 from trivet.pki.subjects import names_of
+from trivet.store.certificates import StoredCertificate
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -196,6 +199,60 @@ class TestSinceAuthentication:
             connection.execute(text("DELETE FROM certificates"))
         with pytest.raises(AuthenticationError):
             world.renew(current.stored, requester=holder)
+
+
+class TestByMessage:
+    """A message signed by the old key, where a proxy ends TLS."""
+
+    def _message(self, world: World, current: StoredCertificate, *, key: int = 0, new: int = 1) -> bytes:
+        signer = pooled_key(key)
+        certificate = x509.load_der_x509_certificate(current.der)
+        return sign_renewal_message(signer, certificate, csr(key=new), "blue", world.clock.now).encode()
+
+    def test_the_key_that_signed_renews_its_certificate(self, world: World) -> None:
+        current = world.issue(key=0).stored
+        new = renew_by_message(world.authority, "blue", self._message(world, current)).stored
+        assert (new.parent_id, new.spki_sha256) == (current.id, key_hash(1))
+        assert new.requester == f"certificate:{current.serial} (system:node:node-1)"
+
+    def test_a_message_that_is_sent_again_gives_the_same_certificate(self, world: World) -> None:
+        message = self._message(world, world.issue(key=0).stored)
+        first, second = (renew_by_message(world.authority, "blue", message) for _ in range(2))
+        assert (second.stored, second.replayed) == (first.stored, True)
+
+    def test_a_message_by_another_key_or_for_another_cluster_or_time_is_refused(self, world: World) -> None:
+        world.make_cluster("green")
+        current = world.issue(key=0).stored
+        good = self._message(world, current)
+        with pytest.raises(AuthenticationError):
+            renew_by_message(world.authority, "blue", self._message(world, current, key=5))
+        with pytest.raises(AuthenticationError):
+            renew_by_message(world.authority, "green", good)
+        world.clock.advance(minutes=6)
+        with pytest.raises(AuthenticationError):
+            renew_by_message(world.authority, "blue", good)
+
+    def test_a_message_of_a_revoked_certificate_is_refused(self, world: World) -> None:
+        current = world.issue(key=0).stored
+        message = self._message(world, current)
+        world.revoke(entry(EntryKind.SERIAL_NUMBER, current.serial))
+        with pytest.raises(RevokedError):
+            renew_by_message(world.authority, "blue", message)
+
+    def test_a_replay_after_the_revocation_of_what_it_made_is_refused(self, world: World) -> None:
+        message = self._message(world, world.issue(key=0).stored)
+        made = renew_by_message(world.authority, "blue", message).stored
+        world.revoke(entry(EntryKind.SERIAL_NUMBER, made.serial))
+        with pytest.raises(RevokedError):
+            renew_by_message(world.authority, "blue", message)
+
+
+def test_a_renewal_by_certificate_needs_one(world: World) -> None:
+    with pytest.raises(AccessDeniedError):
+        renew_by_certificate(world.authority, OPERATOR, "blue", csr(key=1))
+    current = world.issue().stored
+    new = renew_by_certificate(world.authority, world.holder(current), "blue", csr(key=1))
+    assert new.stored.parent_id == current.id
 
 
 def test_every_refusal_of_a_renewal_leaves_its_decision(world: World) -> None:

@@ -274,3 +274,24 @@ def test_the_diagnosis_names_what_is_bad_with_its_remedy(folder: Path, installat
     key.unlink()
     (only,) = diagnose_service(installation.settings)
     assert only.state is State.BAD
+
+
+def test_a_token_file_that_another_database_knew_is_kept_and_told(
+    folder: Path, installation: Installation
+) -> None:
+    token = folder / "client" / "admin.token"
+    before = token.read_text()
+    for stale in folder.glob("data/trivet.db*"):
+        stale.unlink()
+    again = initialise(Choices(folder, URL, {}, "demo"))
+    assert token.read_text() == before
+    (warning,) = again.warnings
+    assert "move it away and run `trivet init` again" in warning
+    assert before.strip() not in warning
+    assert any("certificate of the service authority" in line for line in again.made)
+    assert installation.warnings == []
+
+
+def test_without_a_first_cluster_none_is_made_later_either(folder: Path) -> None:
+    initialise(Choices(folder, URL, {}, None))
+    assert initialise(Choices(folder, URL, {}, "demo")).made == []

@@ -6,9 +6,14 @@ from typing import Any, is_typeddict
 import pytest
 
 from trivet.bootstrap.document import openapi_document
-from trivet.client import schemas
+from trivet.client import revocation_schemas, schemas
 
-TYPES = {name: kind for name, kind in vars(schemas).items() if is_typeddict(kind) and name != "Page"}
+TYPES = {
+    name: kind
+    for module in (schemas, revocation_schemas)
+    for name, kind in vars(module).items()
+    if is_typeddict(kind) and name != "Page"
+}
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from trivet.web.rest import audit, authorities, certificates, clusters, renewals, revocations, tokens
+from trivet.web.rest import audit, authorities, certificates, clusters, renewals, revocations, schemas, tokens
 
 router = APIRouter()
 for module in (clusters, authorities, renewals, certificates, revocations, tokens, audit):
     router.include_router(module.router)
+
+BODY_SCHEMAS = (
+    schemas.CertificateCreate,
+    schemas.CertificateRenew,
+    schemas.ClusterCreate,
+    schemas.RenewRevocation,
+    schemas.TokenCreate,
+)
+"""The bodies that routes read by themselves, for the OpenAPI document."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from trivet.authority import record, search
 from trivet.authority.access import Permission
 from trivet.pki.errors import Fault, InvalidError
-from trivet.web.authentication import Authenticated, Caller
+from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
 from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, Limit, operation
@@ -33,4 +32,6 @@ async def list_audit_records(
     names = await caller.offload(search.cluster_names, caller.authority)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
     link_next(request, response, following)
-    return schemas.AuditRecordPage(items=[render.audit_record(item, names) for item in found[:limit]], next=following)
+    return schemas.AuditRecordPage(
+        items=[render.audit_record(item, names) for item in found[:limit]], next=following
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 
 from trivet.authority import search
@@ -67,4 +65,6 @@ async def get_bundle(cluster: str, authority: str, request: Request, caller: Aut
 
 
 async def _generations(caller: Caller, cluster: str, authority: str) -> list[Generation]:
-    return await caller.offload(search.list_generations, caller.authority, caller.requester, cluster, authority)
+    return await caller.offload(
+        search.list_generations, caller.authority, caller.requester, cluster, authority
+    )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import ValidationError
 
 from trivet.pki.errors import Fault, InvalidError
+from trivet.web.problems import MAX_FAULTS, pointer
 from trivet.web.rest import schemas
 from trivet.web.rest.documents import read_document
 from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type
-from trivet.web.rest.operation import bodies
+from trivet.web.rest.operation import body_of, schema_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,17 +22,13 @@ _S = TypeVar("_S", bound=schemas.Schema)
 _REQUEST: dict[str, Any] = {
     "schema": {"type": "string", "format": "binary", "description": "The CSR, DER or PEM (RFC 5967)."}
 }
-_MESSAGE: dict[str, Any] = {"schema": {"type": "string", "description": "A renewal message (see the REST guide)."}}
+_MESSAGE: dict[str, Any] = {
+    "schema": {"type": "string", "description": "A renewal message (see the REST guide)."}
+}
 
 
-def _reference(model: type[schemas.Schema]) -> dict[str, Any]:
-    return {"schema": model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")}
-
-
-CERTIFICATE_BODIES: Final = bodies({JSON: _reference(schemas.CertificateCreate), PKCS10: _REQUEST})
-RENEWAL_BODIES: Final = bodies(
-    {JSON: _reference(schemas.CertificateRenew), PKCS10: _REQUEST, JWT: _MESSAGE}
-)
+CERTIFICATE_BODIES: Final = body_of({JSON: schema_of(schemas.CertificateCreate), PKCS10: _REQUEST})
+RENEWAL_BODIES: Final = body_of({JSON: schema_of(schemas.CertificateRenew), PKCS10: _REQUEST, JWT: _MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,9 @@ class IssuanceBody:
     expiration_seconds: int | None
 
 
-async def read_issuance(request: Request, in_query: tuple[str | None, str | None, int | None]) -> IssuanceBody:
+async def read_issuance(
+    request: Request, in_query: tuple[str | None, str | None, int | None]
+) -> IssuanceBody:
     """Read the wish for a certificate.
 
     Raises:
@@ -76,6 +75,16 @@ async def read_renewal(request: Request, seconds: int | None) -> tuple[bytes, in
     return body.csr.encode(), body.expiration_seconds or seconds
 
 
+async def read_json(request: Request, model: type[_S]) -> _S:
+    """Read a body that must be JSON.
+
+    Raises:
+        InvalidError, MalformedError, UnsupportedMediaTypeError: it cannot be read, or fields are wrong.
+    """
+    content_type(request, (JSON,))
+    return validated(model, await request.body())
+
+
 def validated(model: type[_S], raw: bytes) -> _S:
     """Read a JSON body by its schema.
 
@@ -87,8 +96,7 @@ def validated(model: type[_S], raw: bytes) -> _S:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        faults = [
-            Fault("".join(f"/{part}"[:100] for part in item["loc"]), item["msg"]) for item in error.errors()[:100]
-        ]
+        found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTS]
+        faults = [Fault(pointer(item["loc"]), item["msg"]) for item in found]
         message = "some fields are wrong"
-        raise InvalidError(message, *faults) from error
+        raise InvalidError(message, *faults) from None  # what was sent may hold a secret

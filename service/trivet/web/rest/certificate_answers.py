@@ -41,7 +41,9 @@ def issued(request: Request, authority: Authority, made: IssuedCertificate, clus
     return response
 
 
-def answer(media_type: str, stored: StoredCertificate, issuer: bytes, cluster: str, now: datetime) -> Response:
+def answer(
+    media_type: str, stored: StoredCertificate, issuer: bytes, cluster: str, now: datetime
+) -> Response:
     """A certificate in a media type."""
     match media_type:
         case "application/pkix-cert":

@@ -29,16 +29,19 @@ _OF_CLUSTER = "/clusters/{cluster}/certificates"
     status_code=201,
     response_model=schemas.Certificate,
     responses=ANSWERS,
-    **operation("issueCertificate", Permission.ISSUE, extra=CERTIFICATE_BODIES),
+    **operation("issueCertificate", Permission.ISSUE, requestBody=CERTIFICATE_BODIES),
 )
-async def issue_certificate(  # noqa: PLR0913  the query is for application/pkcs10 bodies
+async def issue_certificate(
     cluster: str,
     request: Request,
     caller: Authenticated,
-    profile: Annotated[str | None, Query(max_length=80, description="With an application/pkcs10 body.")] = None,
+    profile: Annotated[
+        str | None, Query(max_length=80, description="With an application/pkcs10 body.")
+    ] = None,
     node: Annotated[str | None, Query(max_length=253, description="With an application/pkcs10 body.")] = None,
     expiration_seconds: Annotated[
-        schemas.Seconds | None, Query(alias="expirationSeconds", description="With an application/pkcs10 body.")
+        schemas.Seconds | None,
+        Query(alias="expirationSeconds", description="With an application/pkcs10 body."),
     ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -58,7 +61,7 @@ async def issue_certificate(  # noqa: PLR0913  the query is for application/pkcs
 
 
 @router.get(_OF_CLUSTER, **operation("listCertificates", Permission.READ_CERTIFICATE))
-async def list_certificates(  # noqa: PLR0913  one parameter a filter
+async def list_certificates(
     cluster: str,
     request: Request,
     response: Response,
@@ -87,7 +90,9 @@ async def list_certificates(  # noqa: PLR0913  one parameter a filter
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
     link_next(request, response, following)
     now = caller.authority.clock()
-    items = [render.certificate(stored, cluster, issuers[stored.generation_id], now) for stored in found[:limit]]
+    items = [
+        render.certificate(stored, cluster, issuers[stored.generation_id], now) for stored in found[:limit]
+    ]
     return schemas.CertificatePage(items=items, next=following)
 
 
@@ -128,11 +133,15 @@ async def get_certificate(cluster: str, serial: str, request: Request, caller: A
 @router.get(_OF_CLUSTER + "/{serial}/decision", **operation("explainCertificate", Permission.READ_DECISION))
 async def explain_certificate(cluster: str, serial: str, caller: Authenticated) -> schemas.Decision:
     """Explain why a certificate was issued."""
-    found = await caller.offload(explain.explain_certificate, caller.authority, caller.requester, cluster, serial)
+    found = await caller.offload(
+        explain.explain_certificate, caller.authority, caller.requester, cluster, serial
+    )
     return render.decision(found)
 
 
-@router.get(_OF_CLUSTER + "/{serial}/renewal-info", **operation("getRenewalInfo", Permission.READ_CERTIFICATE))
+@router.get(
+    _OF_CLUSTER + "/{serial}/renewal-info", **operation("getRenewalInfo", Permission.READ_CERTIFICATE)
+)
 async def get_renewal_info(cluster: str, serial: str, caller: Authenticated) -> schemas.RenewalInfo:
     """Tell when to renew a certificate (the shape of RFC 9773)."""
     stored = await caller.offload(search.get_certificate, caller.authority, caller.requester, cluster, serial)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request, Response
 
 from trivet.authority import create, search
@@ -13,19 +11,29 @@ from trivet.pki.errors import Fault, InvalidError
 from trivet.pki.names import parse_dns_name, parse_ip_network
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.subjects import ClusterNames, parse_host
-from trivet.web.authentication import Authenticated, Caller
+from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
-from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+from trivet.web.rest.bodies import read_json
+from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
 
-@router.post("", status_code=201, **operation("createCluster", Permission.CREATE_CLUSTER))
+@router.post(
+    "",
+    status_code=201,
+    **operation(
+        "createCluster",
+        Permission.CREATE_CLUSTER,
+        requestBody=body_of({JSON: schema_of(schemas.ClusterCreate)}),
+    ),
+)
 async def create_cluster(
-    body: schemas.ClusterCreate, caller: Authenticated, response: Response, idempotency_key: IdempotencyKey = None
+    request: Request, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
 ) -> schemas.Cluster:
     """Create a cluster with its three authorities, or take over those of a running one."""
+    body = await read_json(request, schemas.ClusterCreate)
     cluster = await caller.offload(
         create.create_cluster,
         caller.authority,

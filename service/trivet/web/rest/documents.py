@@ -31,7 +31,9 @@ class _PlainLoader(yaml.BaseLoader):
         for position, key in enumerate(keys):
             if key in keys[:position]:
                 mark = node.value[position][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key[:80]!r} stands twice", mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key[:80]!r} stands twice", mark
+                )
         return super().construct_mapping(node, deep=deep)
 
 

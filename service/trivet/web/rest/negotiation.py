@@ -67,12 +67,21 @@ def content_type(request: Request, accepted: Sequence[str]) -> str:
     Raises:
         UnsupportedMediaTypeError: the operation takes none such.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    canonical = YAML if given in _YAML_ALIASES else given
+    canonical = _given_type(request)
     if canonical not in accepted:
         message = f"the body must be {' or '.join(accepted)}, and the Content-Type must say so"
         raise UnsupportedMediaTypeError(message)
     return canonical
+
+
+def is_message(request: Request) -> bool:
+    """Whether the body says to be a JWT: a message that carries its own proof of who sent it."""
+    return _given_type(request) == JWT
+
+
+def _given_type(request: Request) -> str:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return YAML if given in _YAML_ALIASES else given
 
 
 def encode_cursor(*parts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Header, Query
@@ -23,10 +24,15 @@ Cursor = Annotated[
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", description="One result for it, however often the request is sent.", max_length=255),
+    Header(
+        alias="Idempotency-Key",
+        description="One result for it, however often the request is sent.",
+        max_length=255,
+    ),
 ]
 IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="The ETag of the version that is to be changed.", max_length=100)
+    str | None,
+    Header(alias="If-Match", description="The ETag of the version that is to be changed.", max_length=100),
 ]
 
 
@@ -43,9 +49,15 @@ def operation(
     """
     return {
         "operation_id": operation_id,
+        "summary": _words(operation_id),
         "dependencies": [Depends(permitted(permission, known))],
         "openapi_extra": {**extra, "x-trivet-permission": permission.value},
     }
+
+
+def _words(operation_id: str) -> str:
+    # "getRenewalInfo" reads "Get renewal info"; its description says more.
+    return re.sub(r"[A-Z]", lambda letter: " " + letter[0].lower(), operation_id).capitalize()
 
 
 def body_of(contents: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -60,7 +60,9 @@ def generation(stored: Generation) -> schemas.Generation:
     )
 
 
-def certificate(stored: StoredCertificate, cluster_name: str, issuer: bytes, now: datetime) -> schemas.Certificate:
+def certificate(
+    stored: StoredCertificate, cluster_name: str, issuer: bytes, now: datetime
+) -> schemas.Certificate:
     """A certificate with all that is known of it."""
     parsed = from_der(stored.der)
     names = names_of(parsed)
@@ -144,7 +146,9 @@ def preview(
     ]
     return schemas.RevocationPreview(
         count=seen.count,
-        hits=[schemas.PreviewHit(profile=profile, node=node, count=count) for profile, node, count in seen.hits],
+        hits=[
+            schemas.PreviewHit(profile=profile, node=node, count=count) for profile, node, count in seen.hits
+        ],
         sample=sample,
         banned=list(seen.banned),
         warnings=list(seen.warnings),

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trivet.authority.access import Permission
 from trivet.authority.renew import renew_by_certificate, renew_by_message
 from trivet.web import logs
-from trivet.web.authentication import certificate_holder, services_of
+from trivet.web.authentication import Caller, certificate_holder, limit_address, services_of
 from trivet.web.rest import schemas
 from trivet.web.rest.bodies import RENEWAL_BODIES, read_renewal
 from trivet.web.rest.certificate_answers import ANSWERS, issued, offered
-from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type, negotiate
+from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type, is_message, negotiate
 from trivet.web.rest.operation import IdempotencyKey, operation
 
 if TYPE_CHECKING:
     from trivet.authority.issue import IssuedCertificate
 
 router = APIRouter(tags=["certificates"])
+
+
+async def _holder(request: Request) -> Caller | None:
+    """Whoever the TLS connection proves; None for a signed message, which is its own proof."""
+    return None if is_message(request) else await certificate_holder(request)
+
+
+Holder = Annotated[Caller | None, Depends(_holder)]
 
 
 @router.post(
@@ -31,13 +39,18 @@ router = APIRouter(tags=["certificates"])
     **operation(
         "renewCertificate",
         Permission.RENEW,
-        extra=RENEWAL_BODIES | {"security": [{"clientCertificate": []}, {}]},
+        _holder,
+        requestBody=RENEWAL_BODIES,
+        security=[{"clientCertificate": []}, {}],
     ),
 )
 async def renew_certificate(
     cluster: str,
     request: Request,
-    expiration_seconds: schemas.Seconds | None = None,
+    caller: Holder,
+    expiration_seconds: Annotated[
+        schemas.Seconds | None, Query(alias="expirationSeconds", description="With a body other than JSON.")
+    ] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Renew the certificate that the connection was made with: same names, same profile, a new key.
@@ -46,17 +59,17 @@ async def renew_certificate(
     carries the CSR. The signature then is the authentication.
     """
     negotiate(request, offered(request))
-    if content_type(request, (JSON, PKCS10, JWT)) == JWT:
+    content_type(request, (JSON, PKCS10, JWT))
+    if caller is None:
         made = await _by_message(request, cluster, expiration_seconds)
     else:
-        made = await _by_certificate(request, cluster, expiration_seconds, idempotency_key)
+        made = await _by_certificate(request, caller, cluster, expiration_seconds, idempotency_key)
     return issued(request, services_of(request).authority, made, cluster)
 
 
 async def _by_certificate(
-    request: Request, cluster: str, seconds: int | None, idempotency_key: str | None
+    request: Request, caller: Caller, cluster: str, seconds: int | None, idempotency_key: str | None
 ) -> IssuedCertificate:
-    caller = await certificate_holder(request)
     body, seconds = await read_renewal(request, seconds)
     lifetime = timedelta(seconds=seconds) if seconds else None
     return await caller.offload(
@@ -66,8 +79,10 @@ async def _by_certificate(
 
 async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
     services = services_of(request)
-    services.limit.check(f"address:{request.client.host if request.client else ''}")
+    limit_address(request)
     lifetime = timedelta(seconds=seconds) if seconds else None
     message = await request.body()
     request_id = logs.request_id.get()
-    return await services.offload(renew_by_message, services.authority, cluster, message, lifetime, request_id)
+    return await services.offload(
+        renew_by_message, services.authority, cluster, message, lifetime, request_id
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import JSONResponse
 
 from trivet.authority import preview, revoke, search
 from trivet.authority.access import Permission
 from trivet.authority.revoke import Revoked
 from trivet.pki.errors import BadRevocationError, Fault
 from trivet.pki.manifest import RenewRevocation, parse_renew_revocation
-from trivet.web.authentication import Caller, authenticated
+from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.documents import read_document
 from trivet.web.rest.negotiation import (
@@ -25,18 +27,105 @@ from trivet.web.rest.negotiation import (
     expected_version,
     link_next,
 )
-from trivet.web.rest.operation import Cursor, IdempotencyKey, IfMatch, Limit, bodies, operation
+from trivet.web.rest.operation import Cursor, IdempotencyKey, IfMatch, Limit, body_of, operation, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 router = APIRouter(tags=["revocations"])
-Authenticated = Annotated[Caller, Depends(authenticated)]
-DryRun = Annotated[Literal["All"] | None, Query(alias="dryRun", description="`All`: preview it, do nothing.")]
-Confirm = Annotated[str | None, Query(max_length=200, description="The token of its preview.")]
 
-_SCHEMA: Final[dict[str, Any]] = {"schema": {"$ref": "#/components/schemas/RenewRevocation"}}
-_BODIES = bodies({JSON: _SCHEMA, YAML: _SCHEMA})
-_PREVIEWED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "What it would do (dryRun=All).", "model": schemas.RevocationPreview}
-}
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request on its way: who asks, and in which cluster; None for all."""
+
+    request: Request
+    caller: Caller
+    cluster: str | None
+
+    async def run(self, use_case: Callable[..., Any], *args: object, **named: object) -> Any:  # noqa: ANN401
+        """Run a use case whose first parameters are who asks and where."""
+        caller = self.caller
+        return await caller.offload(
+            use_case, caller.authority, caller.requester, self.cluster, *args, **named
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Care:
+    """How carefully a change is to be made: only previewed, or after its preview was read."""
+
+    dry_run: bool
+    confirmation: str | None
+
+
+async def _asked(request: Request, caller: Authenticated) -> _Asked:
+    return _Asked(request, caller, request.path_params.get("cluster"))
+
+
+async def _care(
+    dry_run: Annotated[
+        Literal["All"] | None, Query(alias="dryRun", description="`All`: preview it, do nothing.")
+    ] = None,
+    confirm: Annotated[str | None, Query(max_length=200, description="The token of its preview.")] = None,
+) -> _Care:
+    return _Care(dry_run is not None, confirm)
+
+
+Asked = Annotated[_Asked, Depends(_asked)]
+Care = Annotated[_Care, Depends(_care)]
+
+
+async def create(asked: Asked, care: Care, idempotency_key: IdempotencyKey = None) -> Response:
+    """Let a RenewRevocation stand; every live certificate that it names is revoked at once."""
+    wanted = await _read(asked.request)
+    if care.dry_run:
+        return await _preview(asked, wanted)
+    revoked = await asked.run(
+        revoke.create_revocation, wanted, confirmation=care.confirmation, idempotency_key=idempotency_key
+    )
+    answer = _shown(revoked, 201)
+    answer.headers["Location"] = f"{asked.request.url.path}/{wanted.namespace}/{wanted.name}"
+    return answer
+
+
+async def list_all(asked: Asked, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """List standing RenewRevocations by namespace and name."""
+    after = decode_cursor(cursor, 2)
+    found = await asked.run(revoke.list_revocations, (after[0], after[1]) if after else None, limit + 1)
+    last = found[limit - 1] if len(found) > limit else None
+    following = encode_cursor(last.namespace, last.name) if last else None
+    answer = JSONResponse(
+        {"items": [render.revocation(Revoked(stored)) for stored in found[:limit]], "next": following}
+    )
+    link_next(asked.request, answer, following)
+    return answer
+
+
+async def get(asked: Asked, namespace: str, name: str) -> Response:
+    """Get a RenewRevocation."""
+    return _shown(Revoked(await asked.run(revoke.get_revocation, namespace, name)))
+
+
+async def replace(asked: Asked, namespace: str, name: str, care: Care, if_match: IfMatch = None) -> Response:
+    """Put another content in a RenewRevocation's place; what is revoked already stays so."""
+    version = expected_version(if_match)
+    wanted = await _read(asked.request)
+    if (wanted.namespace, wanted.name) != (namespace, name):
+        message = "the object's namespace and name must be those of the URL"
+        raise BadRevocationError(message, Fault("/metadata", "must hold the namespace and name of the URL"))
+    if care.dry_run:
+        return await _preview(asked, wanted)
+    revoked = await asked.run(
+        revoke.replace_revocation, wanted, expected_version=version, confirmation=care.confirmation
+    )
+    return _shown(revoked)
+
+
+async def delete(asked: Asked, namespace: str, name: str, if_match: IfMatch = None) -> None:
+    """Let a RenewRevocation stand no longer; certificates that it revoked stay revoked."""
+    version = expected_version(if_match)
+    await asked.run(revoke.delete_revocation, namespace, name, expected_version=version)
 
 
 async def _read(request: Request) -> RenewRevocation:
@@ -44,191 +133,77 @@ async def _read(request: Request) -> RenewRevocation:
     return parse_renew_revocation(read_document(await request.body(), media_type))
 
 
-async def _preview(caller: Caller, cluster: str | None, wanted: RenewRevocation, response: Response) -> Any:  # noqa: ANN401
-    seen = await caller.offload(preview.preview_revocation, caller.authority, caller.requester, cluster, wanted)
-    names, issuers = await caller.offload(search.names_and_issuers, caller.authority, seen.sample)
-    add_warnings(response, seen.warnings)
-    response.status_code = 200
-    return render.preview(seen, names, issuers, caller.authority.clock())
+async def _preview(asked: _Asked, wanted: RenewRevocation) -> Response:
+    authority = asked.caller.authority
+    seen = await asked.run(preview.preview_revocation, wanted)
+    names, issuers = await asked.caller.offload(search.names_and_issuers, authority, seen.sample)
+    answer = JSONResponse(render.preview(seen, names, issuers, authority.clock()).model_dump(mode="json"))
+    add_warnings(answer, seen.warnings)
+    return answer
 
 
-def _shown(revoked: Revoked, response: Response) -> dict[str, Any]:
-    response.headers["ETag"] = etag(revoked.revocation.version)
-    add_warnings(response, revoked.warnings)
-    return render.revocation(revoked)
+def _shown(revoked: Revoked, status: int = 200) -> Response:
+    answer = JSONResponse(render.revocation(revoked), status)
+    answer.headers["ETag"] = etag(revoked.revocation.version)
+    add_warnings(answer, revoked.warnings)
+    return answer
 
 
-async def _create(  # noqa: PLR0913
-    caller: Caller,
-    cluster: str | None,
-    request: Request,
-    response: Response,
-    dry_run: str | None,
-    confirm: str | None,
-    idempotency_key: str | None,
-) -> Any:  # noqa: ANN401
-    wanted = await _read(request)
-    if dry_run:
-        return await _preview(caller, cluster, wanted, response)
-    revoked = await caller.offload(
-        revoke.create_revocation,
-        caller.authority,
-        caller.requester,
-        cluster,
-        wanted,
-        confirmation=confirm,
-        idempotency_key=idempotency_key,
-    )
-    response.headers["Location"] = f"{request.url.path}/{wanted.namespace}/{wanted.name}"
-    return _shown(revoked, response)
+_OBJECT = schema_of(schemas.RenewRevocation)
+_PREVIEW = schema_of(schemas.RevocationPreview)
+_BODY = body_of({JSON: _OBJECT, YAML: _OBJECT})
+_PREVIEWED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "What it would do (dryRun=All).", "model": schemas.RevocationPreview}
+}
+_REPLACED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The object, or (dryRun=All) what it would do.",
+        "content": {JSON: {"schema": {"anyOf": [_OBJECT["schema"], _PREVIEW["schema"]]}}},
+    }
+}
 
 
-async def _list(  # noqa: PLR0913
-    caller: Caller, cluster: str | None, request: Request, response: Response, limit: int, cursor: str | None
-) -> Any:  # noqa: ANN401
-    after = decode_cursor(cursor, 2)
-    found = await caller.offload(
-        revoke.list_revocations,
-        caller.authority,
-        caller.requester,
-        cluster,
-        (after[0], after[1]) if after else None,
-        limit + 1,
-    )
-    last = found[limit - 1] if len(found) > limit else None
-    following = encode_cursor(last.namespace, last.name) if last else None
-    link_next(request, response, following)
-    return {"items": [render.revocation(Revoked(stored)) for stored in found[:limit]], "next": following}
-
-
-async def _replace(  # noqa: PLR0913
-    caller: Caller,
-    cluster: str | None,
-    place: tuple[str, str],
-    request: Request,
-    response: Response,
-    dry_run: str | None,
-    confirm: str | None,
-    if_match: str | None,
-) -> Any:  # noqa: ANN401
-    wanted = await _read(request)
-    if (wanted.namespace, wanted.name) != place:
-        message = "the object's namespace and name must be those of the URL"
-        raise BadRevocationError(message, Fault("/metadata", f"must name {'/'.join(place)}"))
-    if dry_run:
-        return await _preview(caller, cluster, wanted, response)
-    revoked = await caller.offload(
-        revoke.replace_revocation,
-        caller.authority,
-        caller.requester,
-        cluster,
-        wanted,
-        expected_version=expected_version(if_match),
-        confirmation=confirm,
-    )
-    return _shown(revoked, response)
-
-
-def _add_routes(prefix: str, suffix: str) -> None:
-    """Declare the operations at one place. `suffix` keeps their ids apart; `prefix` may hold {cluster}."""
-
-    @router.post(
+def _add_routes(prefix: str, resource: str) -> None:
+    """Declare the operations at one place; `resource` keeps their ids apart."""
+    one = prefix + "/{namespace}/{name}"
+    write, read = Permission.WRITE_REVOCATION, Permission.READ_REVOCATION
+    router.add_api_route(
         prefix,
+        create,
+        methods=["POST"],
         status_code=201,
         response_model=schemas.RenewRevocation,
         responses=_PREVIEWED,
-        **operation(f"create{suffix}", Permission.WRITE_REVOCATION, extra=_BODIES),
+        **operation(f"create{resource}", write, requestBody=_BODY),
     )
-    async def create(  # noqa: PLR0913
-        request: Request,
-        response: Response,
-        caller: Authenticated,
-        dry_run: DryRun = None,
-        confirm: Confirm = None,
-        idempotency_key: IdempotencyKey = None,
-    ) -> Any:  # noqa: ANN401
-        """Let a RenewRevocation stand; every live certificate that it names is revoked at once."""
-        cluster = request.path_params.get("cluster")
-        made = await _create(caller, cluster, request, response, dry_run, confirm, idempotency_key)
-        return _as_json(made, response, 200 if dry_run else 201)
-
-    @router.get(
+    router.add_api_route(
         prefix,
-        response_model=schemas.Page[schemas.RenewRevocation],
-        **operation(f"list{suffix}s", Permission.READ_REVOCATION),
+        list_all,
+        methods=["GET"],
+        response_model=schemas.RenewRevocationPage,
+        **operation(f"list{resource}s", read),
     )
-    async def list_all(
-        request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-    ) -> Any:  # noqa: ANN401
-        """List standing RenewRevocations by namespace and name."""
-        found = await _list(caller, request.path_params.get("cluster"), request, response, limit, cursor)
-        return _as_json(found, response, 200)
-
-    @router.get(
-        prefix + "/{namespace}/{name}",
+    router.add_api_route(
+        one,
+        get,
+        methods=["GET"],
         response_model=schemas.RenewRevocation,
-        **operation(f"get{suffix}", Permission.READ_REVOCATION),
+        **operation(f"get{resource}", read),
     )
-    async def get(
-        request: Request, response: Response, namespace: str, name: str, caller: Authenticated
-    ) -> Any:  # noqa: ANN401
-        """Get a RenewRevocation."""
-        cluster = request.path_params.get("cluster")
-        stored = await caller.offload(
-            revoke.get_revocation, caller.authority, caller.requester, cluster, namespace, name
-        )
-        return _as_json(_shown(Revoked(stored), response), response, 200)
-
-    @router.put(
-        prefix + "/{namespace}/{name}",
-        response_model=schemas.RenewRevocation,
-        **operation(f"replace{suffix}", Permission.WRITE_REVOCATION, extra=_BODIES),
+    router.add_api_route(
+        one,
+        replace,
+        methods=["PUT"],
+        responses=_REPLACED,
+        **operation(f"replace{resource}", write, requestBody=_BODY),
     )
-    async def replace(  # noqa: PLR0913
-        request: Request,
-        response: Response,
-        namespace: str,
-        name: str,
-        caller: Authenticated,
-        dry_run: DryRun = None,
-        confirm: Confirm = None,
-        if_match: IfMatch = None,
-    ) -> Any:  # noqa: ANN401
-        """Put another content in a RenewRevocation's place; what is revoked already stays so."""
-        cluster = request.path_params.get("cluster")
-        place = (namespace, name)
-        changed = await _replace(caller, cluster, place, request, response, dry_run, confirm, if_match)
-        return _as_json(changed, response, 200)
-
-    @router.delete(
-        prefix + "/{namespace}/{name}",
+    router.add_api_route(
+        one,
+        delete,
+        methods=["DELETE"],
         status_code=204,
-        **operation(f"delete{suffix}", Permission.WRITE_REVOCATION),
+        **operation(f"delete{resource}", write),
     )
-    async def delete(
-        request: Request, namespace: str, name: str, caller: Authenticated, if_match: IfMatch = None
-    ) -> None:
-        """Let a RenewRevocation stand no longer; certificates that it revoked stay revoked."""
-        await caller.offload(
-            revoke.delete_revocation,
-            caller.authority,
-            caller.requester,
-            request.path_params.get("cluster"),
-            namespace,
-            name,
-            expected_version=expected_version(if_match),
-        )
-
-
-def _as_json(content: Any, response: Response, status: int) -> Response:  # noqa: ANN401
-    """Answer with the headers gathered so far: repeated ones (Warning) must survive."""
-    from fastapi.encoders import jsonable_encoder
-    from starlette.responses import JSONResponse
-
-    answer = JSONResponse(jsonable_encoder(content, by_alias=True), status)
-    for name, value in response.headers.items():
-        answer.headers.append(name, value)
-    return answer
 
 
 _add_routes("/clusters/{cluster}/renew-revocations", "RenewRevocation")

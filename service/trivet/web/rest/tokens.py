@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -12,19 +11,27 @@ from trivet.authority import search
 from trivet.authority import tokens as use_cases
 from trivet.authority.access import Permission, Role
 from trivet.pki.errors import NotFoundError
-from trivet.web.authentication import Authenticated, Caller
+from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
-from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+from trivet.web.rest.bodies import read_json
+from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
 
 router = APIRouter(prefix="/tokens", tags=["access tokens"])
 
 
-@router.post("", status_code=201, **operation("createToken", Permission.WRITE_TOKEN))
+@router.post(
+    "",
+    status_code=201,
+    **operation(
+        "createToken", Permission.WRITE_TOKEN, requestBody=body_of({JSON: schema_of(schemas.TokenCreate)})
+    ),
+)
 async def create_token(
-    body: schemas.TokenCreate, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
+    request: Request, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
 ) -> schemas.CreatedToken:
     """Make an access token; its secret is shown this once."""
+    body = await read_json(request, schemas.TokenCreate)
     lifetime = timedelta(seconds=body.expires_in_seconds) if body.expires_in_seconds else None
     token, secret = await caller.offload(
         use_cases.create_token,
@@ -75,5 +82,6 @@ def _token_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        message = f"there is no token {text[:80]!r}"
+        # Not quoted: somebody may take the secret for the id.
+        message = "there is no such token; a token's id is a UUID"
         raise NotFoundError(message) from error

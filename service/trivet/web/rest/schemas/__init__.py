@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-from trivet.web.rest.schemas.access import AuditRecord, AuditRecordPage, CreatedToken, Token, TokenCreate, TokenPage
+from trivet.web.rest.schemas.access import (
+    AuditRecord,
+    AuditRecordPage,
+    CreatedToken,
+    Token,
+    TokenCreate,
+    TokenPage,
+)
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
-from trivet.web.rest.schemas.certificates import Certificate, CertificateCreate, CertificatePage, CertificateRenew, Decision, RenewalInfo, SuggestedWindow
-from trivet.web.rest.schemas.clusters import Cluster, ClusterCreate, ClusterPage, Generation, GenerationPage, ImportedRootPair, ImportedRoots
-from trivet.web.rest.schemas.revocations import PreviewHit, RenewRevocation, RenewRevocationPage, RevocationEntry, RevocationMetadata, RevocationPreview, RevocationSpec, RevocationStatus
+from trivet.web.rest.schemas.certificates import (
+    Certificate,
+    CertificateCreate,
+    CertificatePage,
+    CertificateRenew,
+    Decision,
+    RenewalInfo,
+    SuggestedWindow,
+)
+from trivet.web.rest.schemas.clusters import (
+    Cluster,
+    ClusterCreate,
+    ClusterPage,
+    Generation,
+    GenerationPage,
+    ImportedRootPair,
+    ImportedRoots,
+)
+from trivet.web.rest.schemas.revocations import (
+    PreviewHit,
+    RenewRevocation,
+    RenewRevocationPage,
+    RevocationEntry,
+    RevocationMetadata,
+    RevocationPreview,
+    RevocationSpec,
+    RevocationStatus,
+)
 
 __all__ = [
     "AuditRecord",

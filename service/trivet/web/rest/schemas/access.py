@@ -15,12 +15,16 @@ class TokenCreate(RequestSchema):
     """An access token to make."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"role": "issuer", "description": "provisioning", "expiresInSeconds": 86400}]}
+        json_schema_extra={
+            "examples": [{"role": "issuer", "description": "provisioning", "expiresInSeconds": 86400}]
+        }
     )
 
     role: Literal["admin", "issuer", "approver", "auditor"]
     description: str = Field("", max_length=256)
-    cluster: str | None = Field(None, description="The one cluster it holds in; without it, all.", max_length=63)
+    cluster: str | None = Field(
+        None, description="The one cluster it holds in; without it, all.", max_length=63
+    )
     expires_in_seconds: Seconds | None = Field(None, description="Without it, the token holds until deleted.")
 
 

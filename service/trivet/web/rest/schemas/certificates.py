@@ -21,7 +21,9 @@ class CertificateCreate(RequestSchema):
         json_schema_extra={"examples": [{"profile": "kubelet-client", "node": "node-1", "csr": _PEM_EXAMPLE}]}
     )
 
-    profile: str = Field(description=f"One of {', '.join(PROFILES)}.", max_length=80, examples=["kubelet-client"])
+    profile: str = Field(
+        description=f"One of {', '.join(PROFILES)}.", max_length=80, examples=["kubelet-client"]
+    )
     csr: str = Field(description="The PKCS#10 request, PEM.", max_length=65536)
     node: str | None = Field(
         None, description="The node, where the profile holds one and the CSR does not tell.", max_length=253

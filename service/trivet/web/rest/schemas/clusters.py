@@ -30,16 +30,22 @@ class ImportedRoots(RequestSchema):
 class ClusterCreate(RequestSchema):
     """A cluster to create, or (with `import`) to take over."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "prod", "endpoint": "api.prod.example.com"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "prod", "endpoint": "api.prod.example.com"}]}
+    )
 
     name: str = Field(description="An RFC 1123 label, unique.", max_length=63, examples=["prod"])
     endpoint: str = Field(
-        description="Host name or address of the control plane.", max_length=253, examples=["api.prod.example.com"]
+        description="Host name or address of the control plane.",
+        max_length=253,
+        examples=["api.prod.example.com"],
     )
-    service_cidr: str = Field("10.96.0.0/12", description="Its first address is the `kubernetes` service.", max_length=50)
+    service_cidr: str = Field("10.96.0.0/12", description="Its first address is `kubernetes`.", max_length=50)
     dns_domain: str = Field("cluster.local", max_length=253)
     algorithm: RootAlgorithm = Field(RootAlgorithm.P384, description="Of the roots that are made.")
-    roots: ImportedRoots | None = Field(None, alias="import", description="All three roots of a running cluster.")
+    roots: ImportedRoots | None = Field(
+        None, alias="import", description="All three roots of a running cluster."
+    )
 
 
 class Cluster(Schema):

@@ -17,13 +17,16 @@ class RevocationEntry(Schema):
     """One entry; exactly one value, in the field of its kind."""
 
     kind: str = Field(
-        description="SerialNumber, Group, DNS, IP, CommonName or PublicKey, in any letter case.", examples=["Group"]
+        description="SerialNumber, Group, DNS, IP, CommonName or PublicKey, in any letter case.",
+        examples=["Group"],
     )
     description: str | None = None
     not_before: datetime | None = Field(
         None, description="Revokes what was issued before that time; without it, all past and future matches."
     )
-    serial_number: str | None = Field(None, description="Hexadecimal; colons and leading zeros are tolerated.")
+    serial_number: str | None = Field(
+        None, description="Hexadecimal; colons and leading zeros are tolerated."
+    )
     include_renewed: bool | None = Field(
         None, description="SerialNumber only: covers the certificates renewed from it as well (the default)."
     )
