@@ -73,7 +73,9 @@ class Model:
 
     def bans(self, wanted: Issued) -> bool:
         """Whether a certificate may not be issued (at its issued_at), or may not be live."""
-        return any(_names(rule, wanted) and rule.covers(wanted.issued_at) for rule in self.rules(wanted.cluster))
+        return any(
+            _names(rule, wanted) and rule.covers(wanted.issued_at) for rule in self.rules(wanted.cluster)
+        )
 
     def may_issue(self, wanted: Issued) -> bool:
         """Whether product.md lets it be issued; its parent, if any, is what it is renewed from."""

@@ -11,13 +11,20 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select
-
 from tests.properties.model import EVERYWHERE, Holder, Issued, Model, Rule
 from tests.support.clock import Clock
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, prepare_database
+
 from trivet.authority.access import Requester
 from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
@@ -74,7 +81,10 @@ WISHES = [
     ),
 ]
 OWN_SERVING = Wish(
-    "kubelet-serving", "a", lambda key: csr(hosts=("a",), key=key), Holder("system:node:a", ("system:nodes",), ("a",))
+    "kubelet-serving",
+    "a",
+    lambda key: csr(hosts=("a",), key=key),
+    Holder("system:node:a", ("system:nodes",), ("a",)),
 )
 VALUES = {
     "Group": ("system:nodes", "team", "nobody"),
@@ -106,7 +116,9 @@ DRAFTS = st.one_of(
         st.booleans(),
     ),
     *(
-        st.builds(Draft, st.just(kind), st.sampled_from(values), st.just(0), st.integers(0, 30), st.just(value=True))
+        st.builds(
+            Draft, st.just(kind), st.sampled_from(values), st.just(0), st.integers(0, 30), st.just(value=True)
+        )
         for kind, values in VALUES.items()
     ),
 )
@@ -173,7 +185,9 @@ class Machine(RuleBasedStateMachine):
         assert decision.verdict == verdict
         assert decision.request_sha256 == prepare(OPERATOR, Issuance(None, "x", request)).request_sha256
 
-    def _issuance(self, cluster: int, wish: Wish, key: int, lifetime: timedelta) -> tuple[Requester, Issuance, Issued]:
+    def _issuance(
+        self, cluster: int, wish: Wish, key: int, lifetime: timedelta
+    ) -> tuple[Requester, Issuance, Issued]:
         name = self.clusters[cluster]
         issuance = Issuance(name, wish.profile, wish.asked(key), wish.node, lifetime)
         return OPERATOR, issuance, self._expected(name, wish.holder, key, None)
@@ -223,7 +237,14 @@ class Machine(RuleBasedStateMachine):
 
     def _cut_off(self, number: int) -> datetime | None:
         now = self.clock.now
-        fixed = (None, None, now, now - timedelta(minutes=30), now + timedelta(hours=2), now + timedelta(days=2))
+        fixed = (
+            None,
+            None,
+            now,
+            now - timedelta(minutes=30),
+            now + timedelta(hours=2),
+            now + timedelta(days=2),
+        )
         if number < len(fixed) or not self.model.certificates:
             return fixed[number % len(fixed)]
         # Around the true time of issue of some certificate: the tick, and the second, that decide.
@@ -235,7 +256,8 @@ class Machine(RuleBasedStateMachine):
 
     def _object(self, name: str, rules: list[Rule]) -> RenewRevocation:
         entries = tuple(
-            Entry(EntryKind(one.kind), one.value, one.not_before, include_renewed=one.include_renewed) for one in rules
+            Entry(EntryKind(one.kind), one.value, one.not_before, include_renewed=one.include_renewed)
+            for one in rules
         )
         return RenewRevocation(name, entries=entries)
 
@@ -267,7 +289,9 @@ class Machine(RuleBasedStateMachine):
         delete_revocation(self.world.authority, OPERATOR, where or None, "kube-system", name)
         del self.model.objects[where, name]
 
-    @rule(hours=st.sampled_from([0.0, 0.25, 0.6, 1.0, 2.0, 24.0, 48.0]), ticks=st.sampled_from([0, 1, 999_999]))
+    @rule(
+        hours=st.sampled_from([0.0, 0.25, 0.6, 1.0, 2.0, 24.0, 48.0]), ticks=st.sampled_from([0, 1, 999_999])
+    )
     def time_passes(self, hours: float, ticks: int) -> None:
         self.clock.advance(hours=hours, seconds=ticks / 1_000_000)
 

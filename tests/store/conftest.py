@@ -16,8 +16,10 @@ def _new_url(request: pytest.FixtureRequest, folder: Path) -> str:
         return f"sqlite:///{folder / 'trivet.db'}"
     owner: psycopg.Connection = request.getfixturevalue("_postgres_owner")
     owner.execute("CREATE DATABASE trivet_conformance")
-    return make_url(request.getfixturevalue("postgres_url")).set(database="trivet_conformance").render_as_string(
-        hide_password=False
+    return (
+        make_url(request.getfixturevalue("postgres_url"))
+        .set(database="trivet_conformance")
+        .render_as_string(hide_password=False)
     )
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
-
 from tests.support import rows
 from tests.support.signing_requests import pooled_key
+
 from trivet.pki.errors import ConflictError, NotFoundError
 from trivet.pki.profiles import AuthorityName
 from trivet.store import authorities

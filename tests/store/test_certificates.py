@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
-
 from tests.support import rows
 from tests.support.clock import START
+
 from trivet.pki.errors import ConflictError
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.search import NameKind, below_suffix, exactly, reversed_labels, within_network

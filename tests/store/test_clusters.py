@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Connection
-
 from tests.support import rows
+
 from trivet.pki.errors import ConflictError, NotFoundError
 from trivet.store import clusters, revocations
 from trivet.store.engine import Database

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-
 from tests.support import rows
+
 from trivet.pki.errors import ConflictError, InvalidError, UnavailableError
 from trivet.store import clusters, engine
 from trivet.store.clusters import ALL_CLUSTERS
@@ -41,7 +41,9 @@ def test_an_error_leaves_nothing_behind(database: Database) -> None:
     assert _names(database) == []
     tables = ("clusters", "revocation_sets")
     with database.read() as connection:
-        assert [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in tables] == [0, 0]  # noqa: S608
+        assert [
+            connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() for table in tables
+        ] == [0, 0]
 
 
 def test_a_conflict_leaves_nothing_behind(database: Database) -> None:
@@ -99,7 +101,11 @@ def test_any_spelling_of_postgresql_is_served_by_psycopg(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://trivet@127.0.0.1:1/trivet", "postgresql:///trivet?host=/nowhere", "sqlite:////nowhere/trivet.db"],
+    [
+        "postgresql://trivet@127.0.0.1:1/trivet",
+        "postgresql:///trivet?host=/nowhere",
+        "sqlite:////nowhere/trivet.db",
+    ],
 )
 @pytest.mark.parametrize("mode", ["read", "write"])
 def test_a_database_that_cannot_be_reached_is_unavailable(url: str, mode: str) -> None:
@@ -163,7 +169,9 @@ def test_sqlite_keeps_what_was_committed_and_checks_references(sqlite_database: 
     database.dispose()
 
 
-def _waits(database: Database, hold: Callable[[Connection], None], want: Callable[[Connection], None]) -> bool:
+def _waits(
+    database: Database, hold: Callable[[Connection], None], want: Callable[[Connection], None]
+) -> bool:
     """Tell whether one transaction that wants a lock waits for another that holds one."""
     got = threading.Event()
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
-
 from tests.support.clock import START
+
 from trivet.store import idempotency
 from trivet.store.engine import Database
 from trivet.store.idempotency import Claim

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.support.stress import Outcome, Trial, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -12,9 +11,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def _assert_linear(outcome: Outcome, rounds: int) -> None:
     assert outcome.late == []
     assert outcome.unmarked == []
-    # It was a race: in most rounds some came before the revocation, and some after it.
-    assert outcome.issued > rounds / 2
-    assert outcome.refused > rounds / 2
+    # It was a race: some requests came before the revocation of their round, and some after it.
+    assert outcome.issued > rounds / 4
+    assert outcome.refused > rounds / 4
 
 
 def test_nothing_is_issued_after_an_acknowledged_revocation_on_postgresql(postgres_database: str) -> None:
@@ -34,6 +33,9 @@ def test_with_the_lock_the_widened_gap_is_closed(postgres_database: str) -> None
 
 
 @pytest.mark.parametrize("issuers", [1, 3])
-def test_nothing_is_issued_after_an_acknowledged_revocation_on_sqlite(sqlite_database: str, issuers: int) -> None:
+def test_nothing_is_issued_after_an_acknowledged_revocation_on_sqlite(
+    sqlite_database: str, issuers: int
+) -> None:
     rounds = 100
-    _assert_linear(run(Trial(sqlite_database, rounds, issuers, longest_wait=0.03)), rounds)
+    # Whoever waits for SQLite's lock sleeps; without a breath between the others' requests it never gets in.
+    _assert_linear(run(Trial(sqlite_database, rounds, issuers, longest_wait=0.05, breath=0.05)), rounds)

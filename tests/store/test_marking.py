@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection
-
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
+
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store import certificates, marking
 from trivet.store.certificates import StoredCertificate
@@ -33,7 +33,9 @@ class Fleet:
         stored = rows.add_revocation(self.connection, scope, wanted, name=f"o{rows.new_id().int % 10_000}")
         count = marking.mark_revoked(self.connection, stored.entries[0], NOW)
         found = certificates.find_all(self.connection, [row.id for row in self.by_name.values()])
-        marked = {name for name, row in self.by_name.items() if found[row.id].revoked_by == stored.entries[0].id}
+        marked = {
+            name for name, row in self.by_name.items() if found[row.id].revoked_by == stored.entries[0].id
+        }
         assert len(marked) == count
         assert {found[self.by_name[name].id].revoked_at for name in marked} <= {NOW}
         return marked
@@ -105,7 +107,11 @@ CASES: list[tuple[Entry, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "hit"), CASES, ids=[f"{number}-{case.kind}-{case.value[:20]}" for number, (case, _) in enumerate(CASES)])
+@pytest.mark.parametrize(
+    ("wanted", "hit"),
+    CASES,
+    ids=[f"{number}-{case.kind}-{case.value[:20]}" for number, (case, _) in enumerate(CASES)],
+)
 def test_an_entry_marks_the_live_certificates_that_it_names(
     fleet: Fleet, wanted: Entry, hit: set[str]
 ) -> None:
@@ -170,7 +176,12 @@ def test_a_preview_counts_by_profile_and_node_and_shows_the_newest(connection: C
     generation = rows.add_generation(connection, blue)
     added = [
         rows.add_certificate(
-            connection, generation, blue, rows.names("x", NODES), profile="kubelet-client", node=f"n{number % 2}"
+            connection,
+            generation,
+            blue,
+            rows.names("x", NODES),
+            profile="kubelet-client",
+            node=f"n{number % 2}",
         )
         for number in range(25)
     ]

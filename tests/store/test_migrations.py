@@ -9,8 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
-
 from tests.support import rows
+
 from trivet.store import migrate
 from trivet.store.engine import Database
 from trivet.store.tables import metadata

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, event, text
-
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
+
 from trivet.pki.revocation import Entry, EntryKind, Identity, identity_keys
 from trivet.pki.search import below_suffix, within_network
 from trivet.store import certificates, marking, revocations
@@ -63,11 +63,20 @@ def _scanned(plan: str) -> set[str]:
 
 def _fill(connection: Connection, cluster: Cluster) -> None:
     """Store many entries and certificates, made by the database itself."""
-    certificate = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster, serial="0")
-    (standing,) = rows.add_revocation(connection, cluster.id, entry(EntryKind.DNS, "template.example")).entries
+    certificate = rows.add_certificate(
+        connection, rows.add_generation(connection, cluster), cluster, serial="0"
+    )
+    (standing,) = rows.add_revocation(
+        connection, cluster.id, entry(EntryKind.DNS, "template.example")
+    ).entries
     _copy(connection, "revocation_entries", ENTRIES, standing.id, {"id": _id("n", ENTRY_IDS)})
     lineage = f"CASE WHEN n % 50 = 1 THEN NULL ELSE {_id('(n - 1)', CERTIFICATE_IDS)} END"
-    own = {"id": _id("n", CERTIFICATE_IDS), "serial": "CAST(n AS varchar)", "spki_sha256": "'k' || n", "parent_id": lineage}
+    own = {
+        "id": _id("n", CERTIFICATE_IDS),
+        "serial": "CAST(n AS varchar)",
+        "spki_sha256": "'k' || n",
+        "parent_id": lineage,
+    }
     _copy(connection, "certificates", CERTIFICATES, certificate.id, own)
     for table, count, kind, key, ids in (
         ("revocation_entry_keys", ENTRIES, "DNS", "'h' || n || '.example'", ENTRY_IDS),
@@ -75,7 +84,9 @@ def _fill(connection: Connection, cluster: Cluster) -> None:
         ("certificate_names", CERTIFICATES, "ip", "'4' || n", CERTIFICATE_IDS),
         ("certificate_names", CERTIFICATES, "cn", "'c' || n", CERTIFICATE_IDS),
     ):
-        _execute(connection, f"INSERT INTO {table} SELECT '{kind}', {key}, {_id('n', ids)} FROM numbers", count)  # noqa: S608
+        _execute(
+            connection, f"INSERT INTO {table} SELECT '{kind}', {key}, {_id('n', ids)} FROM numbers", count
+        )
     connection.execute(text("ANALYZE"))
 
 
@@ -87,19 +98,23 @@ def _copy(connection: Connection, table: str, count: int, original: UUID, own: d
     columns = [column.name for column in metadata.tables[table].columns]
     values = ", ".join(own.get(column, column) for column in columns)
     source = f"FROM numbers CROSS JOIN {table} WHERE id = make_id({original.int})"
-    _execute(connection, f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} {source}", count)  # noqa: S608
+    _execute(connection, f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} {source}", count)
 
 
 def _execute(connection: Connection, statement: str, count: int) -> None:
     """Run it with the table `numbers` from 1 to the count; `make_id(n)` is an id in the database's own spelling."""
     if connection.dialect.name == "sqlite":
-        numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"  # noqa: S608
+        numbers = (
+            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"  # noqa: S608
+        )
         made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{int(found[1]):032x}'", statement)
         made = re.sub(r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"printf('%032x', \1)", made)
     else:
         numbers = f"WITH numbers AS (SELECT n FROM generate_series(1, {count}) AS n)"  # noqa: S608
         made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{UUID(int=int(found[1]))}'", statement)
-        made = re.sub(r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"CAST(lpad(to_hex(\1), 32, '0') AS uuid)", made)
+        made = re.sub(
+            r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"CAST(lpad(to_hex(\1), 32, '0') AS uuid)", made
+        )
     into, _, rest = made.partition(" SELECT ")
     connection.execute(text(f"{into} {numbers} SELECT {rest}"))
 
@@ -182,9 +197,7 @@ def test_a_preview_of_several_entries_searches_indexes(filled: tuple[Connection,
 )
 def test_searches_use_indexes(filled: tuple[Connection, Cluster], wanted: CertificateFilter) -> None:
     connection, cluster = filled
-    (plan,) = _plans(
-        connection, lambda: certificates.page(connection, cluster.id, wanted, START, None, 100)
-    )
+    (plan,) = _plans(connection, lambda: certificates.page(connection, cluster.id, wanted, START, None, 100))
     assert not _scanned(plan) & BIG, plan
     if wanted.ranges:
         assert "certificate_names" in plan

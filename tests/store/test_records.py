@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
-
 from tests.support import rows
 from tests.support.clock import START
+
 from trivet.pki.errors import ConflictError
 from trivet.store import audit, decisions, installation, requests, tokens
 from trivet.store.audit import AuditRecord
@@ -58,7 +58,9 @@ def test_a_verdict_is_issued_or_refused(shared_database: Database) -> None:
 def test_audit_records_are_listed_newest_first_by_cluster(connection: Connection) -> None:
     cluster = rows.add_cluster(connection)
     records = [
-        AuditRecord(rows.new_id(), START, "token:1", "x", f"o{n}", cluster.id if n % 2 else None, {"n": n}, "r")
+        AuditRecord(
+            rows.new_id(), START, "token:1", "x", f"o{n}", cluster.id if n % 2 else None, {"n": n}, "r"
+        )
         for n in range(6)
     ]
     for record in records:

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, text
-
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
+
 from trivet.pki.errors import ConflictError
 from trivet.pki.revocation import Entry, EntryKind, Identity, Key, entry_keys, identity_keys
 from trivet.store import revocations

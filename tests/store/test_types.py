@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import Connection, DateTime, String, select, text
 from sqlalchemy.exc import StatementError
-
 from tests.support import rows
 from tests.support.clock import START
+
 from trivet.store import installation
 from trivet.store.engine import Database
 from trivet.store.tables import installations, metadata
@@ -24,7 +24,12 @@ def _round_trip(connection: Connection, moment: datetime) -> datetime:
 
 
 def test_every_time_in_the_schema_is_utc_only() -> None:
-    times = [column for table in metadata.tables.values() for column in table.columns if column.name.endswith("_at")]
+    times = [
+        column
+        for table in metadata.tables.values()
+        for column in table.columns
+        if column.name.endswith("_at")
+    ]
     assert len(times) > 10
     assert [str(column) for column in times if not isinstance(column.type, UtcDateTime)] == []
     plain = [c for table in metadata.tables.values() for c in table.columns if isinstance(c.type, DateTime)]

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection
-
 from tests.support.clock import START
 from tests.support.signing_requests import pooled_key
 from tests.unit.pki.samples import sign
+
 from trivet.pki.names import DnsName, Names, parse_dns_name
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.revocation import Entry
@@ -82,9 +82,7 @@ def add_decision(connection: Connection, cluster: Cluster | None) -> Decision:
     return record
 
 
-def names(
-    common_name: str = "jane", groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
-) -> Names:
+def names(common_name: str = "jane", groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> Names:
     """Read each host as an address where it is one, else as a DNS name."""
     dns_names: list[DnsName] = []
     addresses: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []

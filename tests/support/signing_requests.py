@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from cryptography.hazmat.primitives.serialization import Encoding
-
 from tests.unit.pki.samples import PrivateKey, dn, private_key, sans, signing_request
+
 from trivet.pki.keys import spki_sha256
 
 

@@ -18,11 +18,11 @@ from typing import NamedTuple, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
-
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 from tests.unit.pki.samples import dn, sans, signing_request
+
 from trivet.authority import issue as issuing
 from trivet.authority import revoke as revoking
 from trivet.authority.application import Issuance, Renewal
@@ -43,7 +43,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Trial:
-    """What is tried: `locked` with the revocation lock; `pause` seconds between each look-up and what follows."""
+    """What is tried.
+
+    Attributes:
+        locked: whether with the revocation lock.
+        pause: seconds between each look-up of an issuance and what follows.
+        longest_wait: of the revoker at the start of a round, in seconds.
+        breath: the longest pause before each request, in seconds.
+    """
 
     url: str
     rounds: int
@@ -51,6 +58,7 @@ class Trial:
     locked: bool = True
     pause: float = 0.0
     longest_wait: float = 0.012
+    breath: float = 0.0
 
 
 class Attempt(NamedTuple):
@@ -173,7 +181,7 @@ def _issue(course: _Course, barrier: Barrier, results: Queue[list[Attempt]]) -> 
         target = course.target(number)
         ask = _asking(world, course, number, target)
         barrier.wait(PATIENCE)
-        attempts += _attempts(number, ask)
+        attempts += _attempts(number, ask, trial.breath)
     results.put(attempts)
 
 
@@ -188,8 +196,9 @@ def _asking(world: World, course: _Course, number: int, target: _Target) -> Call
     return lambda: issuing.issue(world.authority, requester, wish).stored.serial
 
 
-def _attempts(number: int, ask: Callable[[], str]) -> Iterator[Attempt]:
+def _attempts(number: int, ask: Callable[[], str], breath: float) -> Iterator[Attempt]:
     for _ in range(ATTEMPTS):
+        time.sleep(random.uniform(0, breath))  # noqa: S311
         began = time.monotonic_ns()
         try:
             yield Attempt(number, began, ask())
@@ -252,9 +261,11 @@ def _received(results: Queue[T], processes: list[SpawnProcess]) -> T:
 
 def _judge(course: _Course, made: list[Attempt], acknowledged: dict[int, int], seconds: float) -> Outcome:
     issued = [attempt for attempt in made if attempt.serial is not None]
-    with course.world().authority.database.read() as connection:
+    database = course.world().authority.database
+    with database.read() as connection:
         query = select(certificates.c.serial).where(certificates.c.revoked_at.is_(None))
         unrevoked = set(connection.execute(query).scalars())
+    database.dispose()
     return Outcome(
         issued=len(issued),
         refused=len(made) - len(issued),

@@ -10,10 +10,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from cryptography import x509
-
 from tests.support.clock import Clock
 from tests.support.revocation_objects import renew_revocation
 from tests.support.signing_requests import csr
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance, Renewal
 from trivet.authority.authenticate import authenticate_certificate

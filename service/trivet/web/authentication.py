@@ -69,17 +69,21 @@ Authenticated = Annotated[Caller, Depends(authenticated)]
 """The parameter of a route that is told who asks."""
 
 
-def permitted(permission: Permission, known: Callable[..., Any] = authenticated) -> Callable[..., Any]:
+def permitted(
+    permission: Permission, known: Callable[..., Any] = authenticated, in_dry_run: Permission | None = None
+) -> Callable[..., Any]:
     """A dependency that refuses whose role lacks the permission, before anything else of a request is read.
 
     Args:
         permission: what the route is declared to need.
         known: the dependency that gives its Caller, or None where the use case finds out who asks.
+        in_dry_run: what the route needs instead with dryRun=All.
     """
 
-    async def check(caller: Caller | None = Depends(known)) -> None:  # noqa: B008  `known` is no module's name
+    async def check(request: Request, caller: Caller | None = Depends(known)) -> None:  # noqa: B008  no module's name
+        is_dry_run = request.query_params.get("dryRun") == "All"
         if caller is not None:
-            require_permission(caller.requester, permission)
+            require_permission(caller.requester, (in_dry_run if is_dry_run else None) or permission)
 
     return check
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.clock import Clock
 from tests.support.world import World, make_authority, prepare_database
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import CLUSTER_NAMES, World
 from tests.unit.pki import samples
+
 from trivet.authority.access import PERMISSIONS, Permission, Requester, Role, authorize
 from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.create import create_cluster
@@ -124,9 +124,7 @@ class TestHolder:
         assert node.name == f"certificate:{node.certificate.serial} (system:node:node-1)"
         assert (node.role, node.node, node.cluster_id) == (Role.HOLDER, "node-1", node.certificate.cluster_id)
 
-    @pytest.mark.parametrize(
-        ("profile", "hosts"), [("kubelet-client", ()), ("kubelet-serving", ("node-1",))]
-    )
+    @pytest.mark.parametrize(("profile", "hosts"), [("kubelet-client", ()), ("kubelet-serving", ("node-1",))])
     def test_it_asks_for_its_own_names(
         self, world: World, node: Requester, profile: str, hosts: tuple[str, ...]
     ) -> None:
@@ -140,14 +138,18 @@ class TestHolder:
         with pytest.raises(RejectedIdentifierError):
             world.issue(profile, other, key=1, requester=node)
 
-    @pytest.mark.parametrize("hosts", [("node-2",), ("node-1", "node-2"), ("node-1", "10.0.0.1"), ("10.0.0.1",)])
+    @pytest.mark.parametrize(
+        "hosts", [("node-2",), ("node-1", "node-2"), ("node-1", "10.0.0.1"), ("10.0.0.1",)]
+    )
     def test_it_cannot_ask_for_other_hosts(
         self, world: World, node: Requester, hosts: tuple[str, ...]
     ) -> None:
         with pytest.raises(RejectedIdentifierError):
             world.issue("kubelet-serving", "node-1", hosts=hosts, key=1, requester=node)
 
-    @pytest.mark.parametrize("profile", ["admin", "apiserver", "etcd-peer", "kube-apiserver-client", "scheduler"])
+    @pytest.mark.parametrize(
+        "profile", ["admin", "apiserver", "etcd-peer", "kube-apiserver-client", "scheduler"]
+    )
     def test_it_cannot_ask_for_another_profile(self, world: World, node: Requester, profile: str) -> None:
         with pytest.raises(AccessDeniedError):
             world.issue(profile, "node-1", key=1, requester=node)
@@ -164,7 +166,9 @@ class TestHolder:
         with pytest.raises(AccessDeniedError):
             world.issue("kubelet-client", "node-1", cluster="green", requester=node)
 
-    def test_it_can_ask_for_nothing_once_it_is_revoked_or_expired(self, world: World, node: Requester) -> None:
+    def test_it_can_ask_for_nothing_once_it_is_revoked_or_expired(
+        self, world: World, node: Requester
+    ) -> None:
         assert node.certificate is not None
         issued = node.certificate
         world.clock.advance(days=5)

@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-
 from tests.support import kubeadm
 from tests.support.world import CLUSTER_NAMES, World
 from tests.unit.pki.samples import private_key
+
 from trivet.authority.create import ImportedRoot, create_cluster
 from trivet.authority.install import OPERATOR
 from trivet.authority.record import list_changes
@@ -30,7 +30,9 @@ Roots = Mapping[AuthorityName, ImportedRoot]
 
 @pytest.fixture(scope="session", params=["P-384", "RSA-2048", "P-256"])
 def pki(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[str], str]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    require_tool: Callable[[str], str],
 ) -> Path:
     require_tool("openssl")
     return kubeadm.make_pki(tmp_path_factory.mktemp("pki"), request.param)
@@ -130,11 +132,15 @@ class TestImport:
         verify = ("verify", "-CAfile", root, "leaf.pem")
         assert kubeadm.openssl(*verify, cwd=tmp_path) == "leaf.pem: OK\n"
         assert from_der(issued.stored.der).issuer.rfc4514_string() == f"CN={common_name}"
-        assert issued.issuer == x509.load_pem_x509_certificate(Path(root).read_bytes()).public_bytes(Encoding.DER)
+        assert issued.issuer == x509.load_pem_x509_certificate(Path(root).read_bytes()).public_bytes(
+            Encoding.DER
+        )
 
     def test_importing_leaves_a_record(self, today: World, roots: Roots) -> None:
         _import(today, roots)
-        actions = {change.object: change.action for change in list_changes(today.authority, OPERATOR, None, 9)}
+        actions = {
+            change.object: change.action for change in list_changes(today.authority, OPERATOR, None, 9)
+        }
         assert actions == {"blue": "cluster.create", "green": "cluster.import"}
 
     def test_a_folder_is_imported_once(self, today: World, roots: Roots) -> None:
@@ -152,7 +158,17 @@ class TestImport:
         _import(today, roots)
         kubeadm.make_pki(tmp_path)
         (tmp_path / "etcd/ca.key").write_bytes(roots[ETCD].private_key)
-        again = ("req", "-x509", "-new", "-key", "etcd/ca.key", "-config", "etcd/ca.cnf", "-out", "etcd/ca.crt")
+        again = (
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            "etcd/ca.key",
+            "-config",
+            "etcd/ca.cnf",
+            "-out",
+            "etcd/ca.crt",
+        )
         kubeadm.openssl(*again, cwd=tmp_path)
         with pytest.raises(ConflictError) as caught:
             _import(today, kubeadm.read_pki(tmp_path), "red")
@@ -200,7 +216,9 @@ class TestImport:
         refusal = _refused(today, {**roots, CLUSTER: kubeadm.read_root(tmp_path, "ca")})
         assert "not self-signed" in refusal.detail
 
-    @pytest.mark.parametrize("text", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+    @pytest.mark.parametrize(
+        "text", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+    )
     def test_garbage_for_a_certificate_is_refused(self, today: World, roots: Roots, text: bytes) -> None:
         _refused(today, {**roots, CLUSTER: replace(roots[CLUSTER], certificate=text)}, MalformedError)
 
@@ -216,7 +234,9 @@ class TestImport:
         text = {
             "empty": b"",
             "garbage": b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n",
-            "encrypted": secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")),
+            "encrypted": secret.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+            ),
             "another curve": kubeadm.openssl(*OTHER_CURVE, cwd=tmp_path).encode(),
             "a certificate": roots[CLUSTER].certificate,
         }[kind]

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance, prepare
 from trivet.authority.install import OPERATOR

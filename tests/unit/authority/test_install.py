@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from sqlalchemy import text
-
 from tests.support.clock import Clock
 from tests.support.signing_requests import csr
 from tests.support.world import KEY_ENCRYPTION_KEY, World, make_authority
+
 from trivet.authority.context import Authority
 from trivet.authority.install import (
     NotReadyError,

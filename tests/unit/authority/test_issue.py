@@ -10,11 +10,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import text
-
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, request_for
 from tests.unit.pki.samples import sign
+
 from trivet.authority import issue as issuing
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance, Renewal, prepare
@@ -43,7 +43,9 @@ def _count(world: World, table: str) -> int:
         return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608
 
 
-def _refused(world: World, kind: type[Refusal], wish: Issuance | Renewal, requester: Requester = OPERATOR) -> Decision:
+def _refused(
+    world: World, kind: type[Refusal], wish: Issuance | Renewal, requester: Requester = OPERATOR
+) -> Decision:
     """Issue, expect a refusal, and give its decision record."""
     before = _count(world, "certificates")
     with pytest.raises(kind) as caught:
@@ -148,7 +150,9 @@ REFUSALS: list[tuple[str, type[Refusal], Issuance]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "wish"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
+@pytest.mark.parametrize(
+    ("kind", "wish"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
+)
 def test_a_refusal_leaves_its_decision(world: World, kind: type[Refusal], wish: Issuance) -> None:
     decision = _refused(world, kind, wish)
     assert decision.request_sha256 == hashlib.sha256(wish.request).hexdigest()
@@ -164,7 +168,10 @@ def test_a_lack_of_permission_leaves_its_decision(world: World) -> None:
 
 def test_what_is_wrong_is_told_only_to_those_who_may_ask(world: World) -> None:
     stranger = Requester("token:9", Role.ISSUER, world.make_cluster("green").id)
-    for wish in (Issuance("blue", "nonsense", b"garbage"), Issuance("unknown", "kubelet-client", CSR, "node-1")):
+    for wish in (
+        Issuance("blue", "nonsense", b"garbage"),
+        Issuance("unknown", "kubelet-client", CSR, "node-1"),
+    ):
         _refused(world, AccessDeniedError, wish, stranger)
 
 
@@ -275,7 +282,9 @@ class TestFailure:
         self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def other_subject(self: FileSigner, builder: x509.CertificateBuilder) -> bytes:
-            builder._subject_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:masters")])
+            builder._subject_name = x509.Name(
+                [x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:masters")]
+            )
             return sign(builder, self._key).public_bytes(Encoding.DER)  # type: ignore[arg-type]
 
         monkeypatch.setattr(FileSigner, "sign_certificate", other_subject)
@@ -311,7 +320,9 @@ class TestFailure:
             world.issue(cluster="green")
         columns = "private_key" if not opened_before else "certificate"
         with world.authority.database.write() as connection:
-            select = text(f"SELECT id, {columns} FROM generations WHERE authority_id IN ({CLUSTER_AUTHORITIES})")  # noqa: S608
+            select = text(
+                f"SELECT id, {columns} FROM generations WHERE authority_id IN ({CLUSTER_AUTHORITIES})"
+            )
             (one, mine), (other, theirs) = connection.execute(select).all()
             update = text(f"UPDATE generations SET {columns} = :value WHERE id = :id")  # noqa: S608
             connection.execute(update, [{"value": theirs, "id": one}, {"value": mine, "id": other}])

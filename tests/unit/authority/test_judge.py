@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import key_hash
 from tests.support.world import World
+
 from trivet.authority.judge import banned, identity_of, judge
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store.certificates import StoredCertificate
@@ -63,7 +63,9 @@ def test_a_renewal_is_judged_as_an_existing_certificate_and_as_an_issuance(
     assert (_ban(current, standing, is_renewal=False) == wanted) is bans_issuance
 
 
-def test_the_old_key_and_serial_ban_the_renewal_though_the_new_ones_differ(current: StoredCertificate) -> None:
+def test_the_old_key_and_serial_ban_the_renewal_though_the_new_ones_differ(
+    current: StoredCertificate,
+) -> None:
     for wanted in (
         entry(EntryKind.PUBLIC_KEY, key_hash(0)),
         entry(EntryKind.SERIAL_NUMBER, current.serial),

@@ -3,10 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-
 from tests.support.clock import START
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.install import OPERATOR
 from trivet.authority.preview import Preview, preview_revocation
@@ -26,7 +26,11 @@ def test_a_preview_counts_what_it_would_hit_and_does_nothing(world: World) -> No
     issued.append(world.issue("kubelet-serving", "n1"))
     world.issue("admin", None)
     preview = _preview(world, NODES)
-    assert preview.hits == [("kubelet-client", "n1", 1), ("kubelet-client", "n2", 2), ("kubelet-serving", "n1", 1)]
+    assert preview.hits == [
+        ("kubelet-client", "n1", 1),
+        ("kubelet-client", "n2", 2),
+        ("kubelet-serving", "n1", 1),
+    ]
     assert preview.count == 4
     assert sorted(row.serial for row in preview.sample) == sorted(one.stored.serial for one in issued)
     assert not any(world.is_revoked(one) for one in issued)
@@ -69,7 +73,9 @@ CONTROL_PLANE = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "profile"), CONTROL_PLANE, ids=[f"{one.kind}-{one.value}" for one, _ in CONTROL_PLANE])
+@pytest.mark.parametrize(
+    ("wanted", "profile"), CONTROL_PLANE, ids=[f"{one.kind}-{one.value}" for one, _ in CONTROL_PLANE]
+)
 def test_a_ban_on_a_control_plane_is_a_lock_out_until_it_has_a_cut_off(
     world: World, wanted: Entry, profile: str
 ) -> None:

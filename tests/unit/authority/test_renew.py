@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from sqlalchemy import text
-
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash, pooled_key
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Renewal, prepare
 from trivet.authority.install import OPERATOR
@@ -185,7 +185,8 @@ class TestSinceAuthentication:
     def test_each_of_a_batch_is_judged_by_its_own_certificate(self, world: World) -> None:
         revoked, good = world.issue(node="node-1"), world.issue(node="node-2")
         wishes = [
-            prepare(world.holder(one.stored), Renewal(one.stored, "blue", csr(key=1))) for one in (revoked, good)
+            prepare(world.holder(one.stored), Renewal(one.stored, "blue", csr(key=1)))
+            for one in (revoked, good)
         ]
         world.delete(world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-1")))
         refused, issued = issue_all(world.authority, wishes)

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import pytest
-
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World
+
 from trivet.authority.install import issue_service_certificate
 from trivet.authority.issue import IssuedCertificate
 from trivet.pki.errors import RevokedError

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-
 from tests.support.clock import START
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.context import LockoutGuard, Policy
 from trivet.authority.install import OPERATOR
@@ -49,7 +49,9 @@ def _create(world: World, *entries: Entry, cluster: str | None = "blue") -> Revo
     return create_revocation(world.authority, OPERATOR, cluster, _object(*entries))
 
 
-def _replace(world: World, *entries: Entry, description: str = "", expected_version: int | None = None) -> Revoked:
+def _replace(
+    world: World, *entries: Entry, description: str = "", expected_version: int | None = None
+) -> Revoked:
     wanted = _object(*entries, description=description)
     return replace_revocation(world.authority, OPERATOR, "blue", wanted, expected_version=expected_version)
 
@@ -125,7 +127,9 @@ class TestCreate:
         with pytest.raises(ConflictError):
             create_revocation(world.authority, OPERATOR, "blue", wanted, idempotency_key="key")
         world.delete(standing)
-        assert not create_revocation(world.authority, OPERATOR, "blue", wanted, idempotency_key="key").replayed
+        assert not create_revocation(
+            world.authority, OPERATOR, "blue", wanted, idempotency_key="key"
+        ).replayed
 
 
 class TestReplace:
@@ -271,9 +275,7 @@ class TestGuard:
         return preview_revocation(world.authority, OPERATOR, "blue", _object(*entries)).token
 
     def _confirmed(self, world: World, token: str | None, *entries: Entry) -> Revoked:
-        return create_revocation(
-            world.authority, OPERATOR, "blue", _object(*entries), confirmation=token
-        )
+        return create_revocation(world.authority, OPERATOR, "blue", _object(*entries), confirmation=token)
 
     def test_a_lock_out_is_accepted_with_warnings_by_default(self, world: World) -> None:
         assert any("apiserver" in warning for warning in _create(world, self.LOCKS_OUT).warnings)
@@ -296,9 +298,7 @@ class TestGuard:
         with pytest.raises(ConfirmationRequiredError):
             self._confirmed(guarded, token, self.LOCKS_OUT, NODES)
         with pytest.raises(ConfirmationRequiredError):
-            create_revocation(
-                guarded.authority, OPERATOR, None, _object(self.LOCKS_OUT), confirmation=token
-            )
+            create_revocation(guarded.authority, OPERATOR, None, _object(self.LOCKS_OUT), confirmation=token)
 
     def test_a_token_is_stale_once_the_set_has_changed(self, guarded: World) -> None:
         token = self._token(guarded, self.LOCKS_OUT)

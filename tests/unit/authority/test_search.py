@@ -3,10 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance
 from trivet.authority.explain import explain_certificate, explain_decision
@@ -18,9 +18,9 @@ from trivet.authority.search import (
     get_certificate,
     get_cluster,
     issuers_of,
-    names_and_issuers,
     list_clusters,
     list_generations,
+    names_and_issuers,
     renewal_window,
     search_certificates,
     status_of,

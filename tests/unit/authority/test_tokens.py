@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-
 from tests.support.world import World
+
 from trivet.authority.access import Requester, Role
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.install import OPERATOR
@@ -51,7 +51,16 @@ def test_a_token_of_another_installation_is_unknown(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["", "trivet_", "trivet_" + "a" * 42, "trivet_" + "a" * 44, "a" * 50, "trivet_" + "é" * 43, "trivet_" + "a" * 43 + "\n"]
+    "secret",
+    [
+        "",
+        "trivet_",
+        "trivet_" + "a" * 42,
+        "trivet_" + "a" * 44,
+        "a" * 50,
+        "trivet_" + "é" * 43,
+        "trivet_" + "a" * 43 + "\n",
+    ],
 )
 def test_a_malformed_token_is_refused_without_being_repeated(world: World, secret: str) -> None:
     with pytest.raises(AuthenticationError, match="malformed") as caught:

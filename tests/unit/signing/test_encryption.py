@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-
 from tests.unit.pki.samples import private_key
+
 from trivet.pki.keys import spki
 from trivet.signing.encryption import KeyEncryptionKey, WrongKeyError
 
@@ -68,7 +68,9 @@ def test_a_key_encryption_key_is_read_from_base64() -> None:
         assert KeyEncryptionKey.from_text(spelling).check() == KEY.check()
 
 
-@pytest.mark.parametrize("text", ["", "secret", "é" * 44, "AAAA", "*" * 44, base64.b64encode(bytes(33)).decode()])
+@pytest.mark.parametrize(
+    "text", ["", "secret", "é" * 44, "AAAA", "*" * 44, base64.b64encode(bytes(33)).decode()]
+)
 def test_text_that_is_no_key_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(WrongKeyError) as caught:
         KeyEncryptionKey.from_text(text)

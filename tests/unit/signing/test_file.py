@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from tests.unit.pki.samples import NOW, PrivateKey, private_key, sign
+
 from trivet.pki.keys import spki
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.roots import RootAlgorithm, root_builder, root_subject, root_validity
@@ -37,7 +37,9 @@ def _builder(key: PrivateKey) -> x509.CertificateBuilder:
     return root_builder(subject, key.public_key(), serial_from_random(1), root_validity(NOW))  # type: ignore[arg-type]
 
 
-def _stored(kind: str = "P-384", number: int = 0, encryption: KeyEncryptionKey = KEY_ENCRYPTION_KEY) -> Stored:
+def _stored(
+    kind: str = "P-384", number: int = 0, encryption: KeyEncryptionKey = KEY_ENCRYPTION_KEY
+) -> Stored:
     key = private_key(kind, number)
     certificate = sign(_builder(key), key).public_bytes(Encoding.DER)
     return Stored(uuid4(), certificate, encryption.encrypt(key))
@@ -163,7 +165,10 @@ def test_nothing_of_a_key_shows_in_reprs_errors_or_logs(caplog: pytest.LogCaptur
     with caplog.at_level(logging.DEBUG):
         signer = _signer(keyring, stored)
         shown = [repr(signer), str(signer), f"{[signer]}", repr(keyring), repr(vars(keyring))]
-        for broken in (replace(stored, private_key=b"damaged"), replace(stored, certificate=_stored(number=1).certificate)):
+        for broken in (
+            replace(stored, private_key=b"damaged"),
+            replace(stored, certificate=_stored(number=1).certificate),
+        ):
             with pytest.raises(WrongKeyError) as caught:
                 _signer(Keyring(KEY_ENCRYPTION_KEY), broken)
             shown.append("".join(traceback.format_exception(caught.value)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -259,10 +258,3 @@ def test_an_administrator_of_one_cluster_has_no_say_in_others(service: Service) 
         service.ask("POST", place, 403, as_role=None, headers=blue, json=manifest())
         service.ask("GET", place, 403, as_role=None, headers=blue)
     service.ask("POST", "clusters/nowhere/renew-revocations", 404, json=manifest())
-
-
-def test_the_sample_is_the_one_that_is_shared() -> None:
-    shared = Path(__file__).parents[4] / "shared" / "samples" / "renew-revocation.yaml"
-    if not shared.exists():
-        pytest.skip("the samples are not at hand")
-    assert shared.read_text() == SAMPLE

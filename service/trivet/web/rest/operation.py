@@ -37,7 +37,12 @@ IfMatch = Annotated[
 
 
 def operation(
-    operation_id: str, permission: Permission, known: Callable[..., Any] = authenticated, **extra: object
+    operation_id: str,
+    permission: Permission,
+    known: Callable[..., Any] = authenticated,
+    *,
+    in_dry_run: Permission | None = None,
+    **extra: object,
 ) -> dict[str, Any]:
     """Arguments of a route: its operationId, and the permission that is asked for before the request is read.
 
@@ -45,13 +50,17 @@ def operation(
         operation_id: a good name for an SDK's method.
         permission: declared in the OpenAPI document and enforced, both from here.
         known: the dependency that gives the Caller.
+        in_dry_run: the permission that is asked for instead with dryRun=All.
         extra: further members of the OpenAPI operation.
     """
+    declared: dict[str, object] = {"x-trivet-permission": permission.value}
+    if in_dry_run is not None:
+        declared["x-trivet-permission-dry-run"] = in_dry_run.value
     return {
         "operation_id": operation_id,
         "summary": _words(operation_id),
-        "dependencies": [Depends(permitted(permission, known))],
-        "openapi_extra": {**extra, "x-trivet-permission": permission.value},
+        "dependencies": [Depends(permitted(permission, known, in_dry_run))],
+        "openapi_extra": {**extra, **declared},
     }
 
 

@@ -174,7 +174,7 @@ def _add_routes(prefix: str, resource: str) -> None:
         status_code=201,
         response_model=schemas.RenewRevocation,
         responses=_PREVIEWED,
-        **operation(f"create{resource}", write, requestBody=_BODY),
+        **operation(f"create{resource}", write, in_dry_run=Permission.PREVIEW_REVOCATION, requestBody=_BODY),
     )
     router.add_api_route(
         prefix,
@@ -195,7 +195,7 @@ def _add_routes(prefix: str, resource: str) -> None:
         replace,
         methods=["PUT"],
         responses=_REPLACED,
-        **operation(f"replace{resource}", write, requestBody=_BODY),
+        **operation(f"replace{resource}", write, in_dry_run=Permission.PREVIEW_REVOCATION, requestBody=_BODY),
     )
     router.add_api_route(
         one,
