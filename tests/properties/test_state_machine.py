@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,9 +51,14 @@ class Wish(NamedTuple):
     holder: Holder
 
 
-def _wish(profile: str, node: str | None, hosts: tuple[str, ...], holder: Holder, **subject: Any) -> Wish:
+def _wish(
+    profile: str, node: str | None, hosts: tuple[str, ...], holder: Holder, **subject: str | tuple[str, ...]
+) -> Wish:
     return Wish(profile, node, lambda key: csr(hosts=hosts, key=key, **subject), holder)
 
+
+Wanted = tuple[int, Wish, int, timedelta]
+"""Which cluster, what, with which key, for how long."""
 
 NODE_A = Holder("system:node:a", ("system:nodes",))
 WISHES = [
@@ -129,10 +134,12 @@ _examples = count(1)
 class Machine(RuleBasedStateMachine):
     """Two clusters of a database that other examples have used before."""
 
-    def __init__(self, url: str) -> None:
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.world = World(make_authority(url, self.clock), self.clock)
+        self.world = World(make_authority(self.url, self.clock), self.clock)
         self.model = Model()
         self.stored: dict[str, StoredCertificate] = {}
         self.requesters: dict[str, Requester] = {}
@@ -200,11 +207,11 @@ class Machine(RuleBasedStateMachine):
     )
 
     @rule(wanted=issuances)
-    def issue(self, wanted: Any) -> None:
+    def issue(self, wanted: Wanted) -> None:
         self._ask([self._issuance(*wanted)])
 
     @rule(wanted=st.lists(issuances, min_size=2, max_size=4))
-    def issue_a_batch(self, wanted: list[Any]) -> None:
+    def issue_a_batch(self, wanted: list[Wanted]) -> None:
         self._ask([self._issuance(*one) for one in wanted])
 
     @precondition(lambda self: self.model.certificates)
@@ -320,7 +327,7 @@ class Machine(RuleBasedStateMachine):
 def test_whatever_is_done_in_any_order_the_database_does_what_the_model_says(database_url: str) -> None:
     prepare_database(database_url, Clock())
     run_state_machine_as_test(
-        lambda: Machine(database_url),
+        type("MachineOnThisDatabase", (Machine,), {"url": database_url}),
         settings=settings(
             max_examples=100,
             stateful_step_count=40,

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from tests.support import rows
+from tests.support.refused import refused_write
 from tests.support.signing_requests import pooled_key
 
 from trivet.pki.errors import ConflictError, NotFoundError
@@ -64,13 +65,13 @@ def test_a_generation_is_found_by_its_id_and_hides_its_key(connection: Connectio
 
 
 def test_a_second_active_generation_is_refused(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         first = rows.add_generation(connection, rows.add_cluster(connection), key=1)
         rows.add_generation(connection, None, key=2, authority_id=first.authority_id)
 
 
 def test_a_second_authority_of_the_same_name_in_a_cluster_is_refused(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         blue = rows.add_cluster(connection)
         rows.add_generation(connection, blue, key=1)
         rows.add_generation(connection, blue, key=2)
@@ -78,13 +79,13 @@ def test_a_second_authority_of_the_same_name_in_a_cluster_is_refused(shared_data
 
 def test_a_second_service_authority_is_refused(shared_database: Database) -> None:
     # NULLs are distinct in a plain unique constraint, so this one needs an index of its own.
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         authorities.add(connection, Authority(rows.new_id(), None, AuthorityName.SERVICE))
         authorities.add(connection, Authority(rows.new_id(), None, AuthorityName.SERVICE))
 
 
 def test_one_key_cannot_serve_two_authorities(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         rows.add_generation(connection, rows.add_cluster(connection, "blue"), key=1)
         rows.add_generation(connection, rows.add_cluster(connection, "green"), key=1)
 
@@ -96,6 +97,6 @@ def test_holds_key_knows_the_keys_of_all_generations(connection: Connection) -> 
 
 
 def test_a_state_that_does_not_exist_is_refused_by_the_database(shared_database: Database) -> None:
-    with pytest.raises(IntegrityError, match="ck_generations_state"), shared_database.write() as connection:
+    with refused_write(shared_database, IntegrityError, match="ck_generations_state") as connection:
         rows.add_generation(connection, rows.add_cluster(connection))
         connection.execute(text("UPDATE generations SET state = 'lost'"))

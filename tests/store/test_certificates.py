@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from tests.support import rows
 from tests.support.clock import START
+from tests.support.refused import refused_write
 
 from trivet.pki.errors import ConflictError
 from trivet.pki.profiles import AuthorityName
@@ -73,7 +74,7 @@ def test_an_empty_batch_stores_nothing(connection: Connection, fleet: Fleet) -> 
 
 
 def test_a_serial_is_unique_for_its_issuer(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         fleet = Fleet(connection)
         fleet.add(serial="ab")
         fleet.add(serial="ab")
@@ -99,7 +100,7 @@ def test_two_issuers_may_use_one_serial(connection: Connection, fleet: Fleet) ->
 
 
 def test_a_broken_reference_is_a_defect_and_no_conflict(shared_database: Database) -> None:
-    with pytest.raises(IntegrityError), shared_database.write() as connection:
+    with refused_write(shared_database, IntegrityError) as connection:
         fleet = Fleet(connection)
         nobody = replace(fleet.generation, id=rows.new_id())
         rows.add_certificate(connection, nobody, fleet.cluster)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection
 from tests.support import rows
+from tests.support.refused import refused_write
 
 from trivet.pki.errors import ConflictError, NotFoundError
 from trivet.store import clusters, revocations
@@ -30,7 +31,7 @@ def test_a_new_cluster_has_an_empty_revocation_set(connection: Connection) -> No
 
 
 def test_two_clusters_cannot_have_one_name(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         rows.add_cluster(connection, "blue")
         rows.add_cluster(connection, "blue")
     with shared_database.read() as connection:

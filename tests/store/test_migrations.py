@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from tests.support import rows
 
-from trivet.store import migrate
+from trivet.store import certificates, migrate
 from trivet.store.engine import Database
 from trivet.store.tables import metadata
 
@@ -84,7 +84,7 @@ def test_migrating_twice_changes_nothing_and_loses_nothing(empty_database: Datab
         added = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster)
     migrate.upgrade(empty_database)
     with empty_database.read() as connection:
-        assert rows.certificates.find_one(connection, added.id) == added
+        assert certificates.find_one(connection, added.id) == added
 
 
 def test_alembic_sees_no_drift(empty_database: Database) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Table, event, insert, select, text
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
@@ -21,10 +21,14 @@ from trivet.store import certificates, marking, revocations
 from trivet.store.certificates import CertificateFilter
 from trivet.store.clusters import Cluster
 from trivet.store.engine import Database
-from trivet.store.tables import metadata
+from trivet.store.tables import (
+    certificate_names,
+    revocation_entries,
+    revocation_entry_keys,
+)
+from trivet.store.tables import certificates as certificate_rows
 
-ENTRIES, CERTIFICATES = 20_000, 20_000
-ENTRY_IDS, CERTIFICATE_IDS = 1 << 24, 1 << 25
+COUNT = 20_000
 IDENTITY = Identity(
     rows.names("system:node:n1", ("system:nodes",), ("n1.blue.example", "10.1.2.3", "2001:db8::1")), "0c" * 32
 )
@@ -34,8 +38,8 @@ IDENTITY = Identity(
 def _recorded(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
     statements: list[tuple[str, Any]] = []
 
-    def note(*arguments: Any) -> None:
-        statements.append((arguments[2], arguments[3]))
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        statements.append((statement, parameters))
 
     event.listen(connection, "before_cursor_execute", note)
     try:
@@ -62,61 +66,32 @@ def _scanned(plan: str) -> set[str]:
 
 
 def _fill(connection: Connection, cluster: Cluster) -> None:
-    """Store many entries and certificates, made by the database itself."""
-    certificate = rows.add_certificate(
-        connection, rows.add_generation(connection, cluster), cluster, serial="0"
-    )
-    (standing,) = rows.add_revocation(
-        connection, cluster.id, entry(EntryKind.DNS, "template.example")
-    ).entries
-    _copy(connection, "revocation_entries", ENTRIES, standing.id, {"id": _id("n", ENTRY_IDS)})
-    lineage = f"CASE WHEN n % 50 = 1 THEN NULL ELSE {_id('(n - 1)', CERTIFICATE_IDS)} END"
-    own = {
-        "id": _id("n", CERTIFICATE_IDS),
-        "serial": "CAST(n AS varchar)",
-        "spki_sha256": "'k' || n",
-        "parent_id": lineage,
-    }
-    _copy(connection, "certificates", CERTIFICATES, certificate.id, own)
-    for table, count, kind, key, ids in (
-        ("revocation_entry_keys", ENTRIES, "DNS", "'h' || n || '.example'", ENTRY_IDS),
-        ("certificate_names", CERTIFICATES, "dns", "'example.h' || n || '.'", CERTIFICATE_IDS),
-        ("certificate_names", CERTIFICATES, "ip", "'4' || n", CERTIFICATE_IDS),
-        ("certificate_names", CERTIFICATES, "cn", "'c' || n", CERTIFICATE_IDS),
-    ):
-        _execute(
-            connection, f"INSERT INTO {table} SELECT '{kind}', {key}, {_id('n', ids)} FROM numbers", count
-        )
+    """Store many entries and certificates, most of them copies but for what tells them apart."""
+    certificate = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster)
+    (standing,) = rows.add_revocation(connection, cluster.id, SEARCHES[0]).entries
+    numbers = range(1, COUNT + 1)
+    ids = {number: UUID(int=COUNT + number) for number in numbers}
+    _copy(connection, revocation_entries, standing.id, [{"id": ids[number]} for number in numbers])
+    keys = [{"kind": "DNS", "value": f"h{number}.example", "entry_id": ids[number]} for number in numbers]
+    connection.execute(insert(revocation_entry_keys), keys)
+    own = [
+        # A lineage of fifty after the other.
+        {"id": ids[n], "serial": str(n), "spki_sha256": f"k{n}", "parent_id": ids[n - 1] if n % 50 else None}
+        for n in numbers[1:]
+    ]
+    _copy(connection, certificate_rows, certificate.id, [{"id": ids[1], "serial": "1"}, *own])
+    names = [
+        {"kind": kind, "key": key.format(number), "certificate_id": ids[number]}
+        for number in numbers
+        for kind, key in (("dns", "example.h{}."), ("ip", "4{:08x}"), ("cn", "c{}"))
+    ]
+    connection.execute(insert(certificate_names), names)
     connection.execute(text("ANALYZE"))
 
 
-def _id(number: str, offset: int) -> str:
-    return f"make_id({number} + {offset})"
-
-
-def _copy(connection: Connection, table: str, count: int, original: UUID, own: dict[str, str]) -> None:
-    columns = [column.name for column in metadata.tables[table].columns]
-    values = ", ".join(own.get(column, column) for column in columns)
-    source = f"FROM numbers CROSS JOIN {table} WHERE id = make_id({original.int})"
-    _execute(connection, f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} {source}", count)
-
-
-def _execute(connection: Connection, statement: str, count: int) -> None:
-    """Run it with the table `numbers` from 1 to the count; `make_id(n)` is an id in the database's own spelling."""
-    if connection.dialect.name == "sqlite":
-        numbers = (
-            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"  # noqa: S608
-        )
-        made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{int(found[1]):032x}'", statement)
-        made = re.sub(r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"printf('%032x', \1)", made)
-    else:
-        numbers = f"WITH numbers AS (SELECT n FROM generate_series(1, {count}) AS n)"  # noqa: S608
-        made = re.sub(r"make_id\((\d+)\)", lambda found: f"'{UUID(int=int(found[1]))}'", statement)
-        made = re.sub(
-            r"make_id\(([^()]*|\(n - 1\) \+ \d+)\)", r"CAST(lpad(to_hex(\1), 32, '0') AS uuid)", made
-        )
-    into, _, rest = made.partition(" SELECT ")
-    connection.execute(text(f"{into} {numbers} SELECT {rest}"))
+def _copy(connection: Connection, table: Table, original: UUID, own: list[dict[str, Any]]) -> None:
+    row = connection.execute(select(table).where(table.c.id == original)).one()._asdict()
+    connection.execute(insert(table), [{**row, **fields} for fields in own])
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +120,7 @@ def test_the_look_up_of_every_issuance_searches_the_index_of_the_entries(
 
 def test_the_entries_that_are_found_are_read_by_their_ids(filled: tuple[Connection, Cluster]) -> None:
     connection, _ = filled
-    keys = [("DNS", f"h{number}.example") for number in (1, 500, ENTRIES)]
+    keys = [("DNS", f"h{number}.example") for number in (1, 500, COUNT)]
     plans = _plans(connection, lambda: revocations.candidates(connection, keys))  # type: ignore[arg-type]
     assert len(plans) == 2
     # There is one object, so its table is read whole.

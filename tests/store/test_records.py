@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 from tests.support import rows
 from tests.support.clock import START
+from tests.support.refused import refused_write
 
 from trivet.pki.errors import ConflictError
 from trivet.store import audit, decisions, installation, requests, tokens
@@ -51,7 +51,7 @@ def test_a_decision_is_read_as_it_was_stored(connection: Connection) -> None:
 
 def test_a_verdict_is_issued_or_refused(shared_database: Database) -> None:
     odd = Decision(rows.new_id(), START, None, "token:1", "issue", "admin", "cd" * 32, "perhaps")
-    with pytest.raises(IntegrityError, match="ck_decisions_verdict"), shared_database.write() as connection:
+    with refused_write(shared_database, IntegrityError, match="ck_decisions_verdict") as connection:
         decisions.add_all(connection, [odd])
 
 
@@ -105,13 +105,13 @@ def test_a_removed_token_is_gone(connection: Connection) -> None:
 
 
 def test_two_tokens_cannot_have_one_secret(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         _token(1, connection)
         _token(1, connection)
 
 
 def test_a_role_that_does_not_exist_is_refused_by_the_database(shared_database: Database) -> None:
-    with pytest.raises(IntegrityError, match="ck_tokens_role"), shared_database.write() as connection:
+    with refused_write(shared_database, IntegrityError, match="ck_tokens_role") as connection:
         _token(1, connection)
         connection.execute(text("UPDATE tokens SET role = 'holder'"))
 
@@ -141,7 +141,7 @@ def test_a_request_moves_only_from_the_state_that_is_expected(connection: Connec
 
 
 def test_there_is_one_installation(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         assert installation.key_check(connection) is None
         installation.begin(connection, "proof", START)
         assert installation.key_check(connection) == "proof"
@@ -151,9 +151,6 @@ def test_there_is_one_installation(shared_database: Database) -> None:
 
 
 def test_an_installation_has_one_possible_id(shared_database: Database) -> None:
-    with (
-        pytest.raises(IntegrityError, match="ck_installations_single"),
-        shared_database.write() as connection,
-    ):
+    with refused_write(shared_database, IntegrityError, match="ck_installations_single") as connection:
         installation.begin(connection, "proof", START)
         connection.execute(text("UPDATE installations SET id = 2"))

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.support import rows
 from tests.support.clock import START
+from tests.support.refused import refused_write
 from tests.support.revocation_objects import entry
 
 from trivet.pki.errors import ConflictError
@@ -63,7 +64,7 @@ def test_a_name_belongs_to_its_scope(connection: Connection, scope: UUID) -> Non
 
 
 def test_a_second_standing_object_of_a_name_is_refused(shared_database: Database) -> None:
-    with pytest.raises(ConflictError), shared_database.write() as connection:
+    with refused_write(shared_database, ConflictError) as connection:
         scope = rows.add_cluster(connection).id
         rows.add_revocation(connection, scope, ONE_OF_EACH_KIND[0])
         rows.add_revocation(connection, scope, ONE_OF_EACH_KIND[1])

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, DateTime, String, select, text
 from sqlalchemy.exc import StatementError
 from tests.support import rows
 from tests.support.clock import START
+from tests.support.refused import refused_write
 
 from trivet.store import installation
 from trivet.store.engine import Database
@@ -60,7 +61,7 @@ def test_a_time_keeps_its_microseconds(connection: Connection, moment: datetime)
 
 
 def test_a_naive_time_is_refused(shared_database: Database) -> None:
-    with pytest.raises(StatementError, match="offset"), shared_database.write() as connection:
+    with refused_write(shared_database, StatementError, match="offset") as connection:
         _round_trip(connection, datetime(2026, 11, 24))  # noqa: DTZ001
 
 

@@ -42,7 +42,7 @@ def root_der(number: int) -> bytes:
     key = pooled_key(number)
     subject = root_subject(AuthorityName.CLUSTER, f"cluster-{number}")
     public = key.public_key()
-    builder = root_builder(subject, public, serial_from_random(number + 1), root_validity(START))  # type: ignore[arg-type]  # RSA, EC or Ed25519
+    builder = root_builder(subject, public, serial_from_random(number + 1), root_validity(START))
     return sign(builder, key).public_bytes(Encoding.DER)
 
 

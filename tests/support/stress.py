@@ -31,6 +31,7 @@ from trivet.authority.revoke import create_revocation
 from trivet.pki.errors import RevokedError, UnavailableError
 from trivet.pki.keys import spki_sha256
 from trivet.pki.revocation import Entry, EntryKind
+from trivet.store import revocations
 from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import certificates
 
@@ -162,14 +163,14 @@ def _rig(trial: Trial) -> None:
         issuing.lock_shared = revoking.lock_exclusive = lambda *_: None  # type: ignore[attr-defined]
     if not trial.pause:
         return
-    look_up = issuing.revocations.candidates
+    look_up = revocations.candidates
 
     def slowly(*arguments: object) -> object:
         found = look_up(*arguments)  # type: ignore[arg-type]
         time.sleep(trial.pause)
         return found
 
-    issuing.revocations.candidates = slowly  # type: ignore[assignment]
+    revocations.candidates = slowly  # type: ignore[assignment]
 
 
 def _issue(course: _Course, barrier: Barrier, results: Queue[list[Attempt]]) -> None:

@@ -14,6 +14,8 @@ from trivet.pki.errors import (
     RevokedError,
 )
 from trivet.pki.kubernetes import NODE_PREFIX
+from trivet.pki.pem import from_der
+from trivet.pki.subjects import names_of
 from trivet.pki.validity import Validity
 from trivet.store import clusters
 
@@ -97,10 +99,11 @@ class Requester:
     @property
     def node(self) -> str | None:
         """The node that the requester is, as its kubelet client certificate says."""
-        held = self.certificate
-        if held is None or held.profile != "kubelet-client":
+        if self.certificate is None or self.certificate.profile != "kubelet-client":
             return None
-        return held.common_name.removeprefix(NODE_PREFIX)
+        # From what was signed, not from the database's other columns, which a signature does not protect.
+        name = names_of(from_der(self.certificate.der)).common_name
+        return name.removeprefix(NODE_PREFIX) if name.startswith(NODE_PREFIX) else None
 
 
 def require_permission(requester: Requester, permission: Permission) -> None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from trivet.authority.access import Requester, Role
 from trivet.pki.errors import AuthenticationError
+from trivet.pki.kubernetes import ALL_PROFILES
+from trivet.pki.pem import from_der
+from trivet.pki.plan import usages_of
 from trivet.pki.serials import serial_hex
-from trivet.store import certificates, tokens
+from trivet.signing.encryption import WrongKeyError
+from trivet.store import authorities, certificates, tokens
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from trivet.authority.context import Authority
+    from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
+
+_log = logging.getLogger(__name__)
 
 TOKEN_PREFIX = "trivet_"  # noqa: S105  lets secret scanners know one when they see it
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
@@ -64,8 +73,40 @@ def authenticate_certificate(
 
 
 def find_issued(authority: Authority, certificate: x509.Certificate) -> StoredCertificate | None:
-    """The stored certificate with the very same bytes."""
+    """The stored certificate with the very same bytes, if one of our keys signed them.
+
+    The database alone does not vouch: whoever can write to it must not be able to enter a certificate and have it
+    renewed into a real one. So the signature is verified with the key of a generation that opens under the
+    key-encryption key, and what the row says must be what was signed.
+    """
     der = certificate.public_bytes(Encoding.DER)
     with authority.database.read() as connection:
         found = certificates.with_serial(connection, serial_hex(certificate.serial_number))
-    return next((stored for stored in found if stored.der == der), None)
+        stored = next((candidate for candidate in found if candidate.der == der), None)
+        if stored is None:
+            return None
+        generation = authorities.generation(connection, stored.generation_id)
+        owner = authorities.owner(connection, generation.authority_id)
+    profile = ALL_PROFILES.get(stored.profile)
+    as_signed = (
+        profile is not None
+        and owner.cluster_id == stored.cluster_id
+        and profile.authority == generation.name
+        and usages_of(certificate) == profile.usages
+        and _is_signed_by(authority, generation, certificate)
+    )
+    if not as_signed:
+        _log.critical(
+            "the stored certificate %s is not what was signed; was the database tampered with?", stored.id
+        )
+        return None
+    return stored
+
+
+def _is_signed_by(authority: Authority, generation: Generation, certificate: x509.Certificate) -> bool:
+    try:
+        authority.keyring.signer(generation.id, generation.certificate, generation.private_key)
+        certificate.verify_directly_issued_by(from_der(generation.certificate))
+    except (WrongKeyError, InvalidSignature, ValueError, TypeError):
+        return False
+    return True

@@ -69,7 +69,7 @@ def get_cluster(authority: Authority, requester: Requester, name: str) -> Cluste
 def list_generations(
     authority: Authority, requester: Requester, cluster: str, name: str | None = None
 ) -> list[Generation]:
-    """The generations of a cluster's authorities (or of one), oldest first.
+    """The generations of a cluster's authorities (or of one), by authority, oldest first.
 
     Raises:
         NotFoundError: there is no such cluster or authority.
@@ -80,7 +80,8 @@ def list_generations(
             message = f"there is no authority {name[:80]!r}; a cluster has {', '.join(CLUSTER_AUTHORITIES)}"
             raise NotFoundError(message)
         generations = authorities.all_generations(connection, found.id)
-    return [generation for generation in generations if name in {None, generation.name}]
+    names = list(CLUSTER_AUTHORITIES) if name is None else [name]
+    return [generation for wanted in names for generation in generations if generation.name == wanted]
 
 
 def search_certificates(

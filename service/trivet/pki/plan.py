@@ -115,6 +115,14 @@ def _extensions(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
     return extensions
 
 
+def usages_of(certificate: x509.Certificate) -> tuple[x509.ObjectIdentifier, ...]:
+    """The extended key usages of a certificate, in order."""
+    try:
+        return tuple(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except (x509.ExtensionNotFound, *UNREADABLE):
+        return ()
+
+
 def _key_usage(key: PublicKey) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,

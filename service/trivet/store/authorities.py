@@ -123,6 +123,12 @@ def generation(connection: Connection, generation_id: UUID) -> Generation:
     return _generation(connection.execute(_GENERATION.where(generations.c.id == generation_id)).one())
 
 
+def owner(connection: Connection, authority_id: UUID) -> Authority:
+    """The authority of that id, which exists."""
+    row = connection.execute(select(authorities).where(authorities.c.id == authority_id)).one()
+    return Authority(row.id, row.cluster_id, AuthorityName(row.name))
+
+
 def _generation(row: Row[Any]) -> Generation:
     return Generation(
         row.id,

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from trivet import __version__
 from trivet.authority.health import check_database
@@ -124,4 +125,16 @@ async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
         "notFound": f"there is nothing at {request.url.path[:200]}",
         "methodNotAllowed": f"{request.method[:20]} is not possible at {request.url.path[:200]}",
     }.get(slug, "the request cannot be read")
-    return _answer(error.status_code, describe(slug, detail, _request_id()), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = _allowed(request)
+    return _answer(error.status_code, describe(slug, detail, _request_id()), headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path: the router knows those of one route only, and each operation is a route."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in ("GET", "POST", "PUT", "DELETE")}
+    return ", ".join(
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )

@@ -34,6 +34,7 @@ from trivet.pki.errors import (
 )
 from trivet.pki.pem import from_der
 from trivet.pki.revocation import EntryKind
+from trivet.pki.roots import root_builder, root_validity
 
 ALLOWED = {
     Permission.CREATE_CLUSTER: {Role.ADMIN},
@@ -201,11 +202,11 @@ def test_a_certificate_that_trivet_did_not_issue_is_nobodys(world: World) -> Non
 def test_a_certificate_with_a_serial_of_ours_and_other_bytes_is_nobodys(world: World) -> None:
     issued = from_der(world.issue().stored.der)
     forged = samples.sign(
-        samples.root_builder(
+        root_builder(
             issued.subject,
             samples.private_key("P-384").public_key(),  # type: ignore[arg-type]
             issued.serial_number,  # type: ignore[arg-type]
-            samples.root_validity(world.clock.now),
+            root_validity(world.clock.now),
         ),
         samples.private_key("P-384"),
     )

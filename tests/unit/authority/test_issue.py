@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, request_for
@@ -35,7 +35,9 @@ from trivet.pki.kubernetes import PROFILES
 from trivet.pki.revocation import EntryKind
 from trivet.signing.encryption import KeyEncryptionKey
 from trivet.signing.file import FileSigner, Keyring
+from trivet.store import certificates
 from trivet.store.decisions import Decision
+from trivet.store.tables import authorities, generations
 
 
 def _count(world: World, table: str) -> int:
@@ -273,7 +275,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise UnavailableError("away")
 
-        monkeypatch.setattr(issuing.certificates, "add_all", fail)
+        monkeypatch.setattr(certificates, "add_all", fail)
         with pytest.raises(UnavailableError):
             world.issue()
         assert _count(world, "decisions") == 0
@@ -318,18 +320,14 @@ class TestFailure:
         if opened_before:
             world.issue(cluster="blue")
             world.issue(cluster="green")
-        columns = "private_key" if not opened_before else "certificate"
+        column = generations.c.certificate if opened_before else generations.c.private_key
         with world.authority.database.write() as connection:
-            select = text(
-                f"SELECT id, {columns} FROM generations WHERE authority_id IN ({CLUSTER_AUTHORITIES})"
-            )
-            (one, mine), (other, theirs) = connection.execute(select).all()
-            update = text(f"UPDATE generations SET {columns} = :value WHERE id = :id")  # noqa: S608
-            connection.execute(update, [{"value": theirs, "id": one}, {"value": mine, "id": other}])
+            query = select(generations.c.id, column).join(authorities).where(authorities.c.name == "cluster")
+            (one, mine), (other, theirs) = connection.execute(query).all()
+            for generation_id, value in ((one, theirs), (other, mine)):
+                swap = update(generations).where(generations.c.id == generation_id)
+                connection.execute(swap.values({column: value}))
         for cluster in ("blue", "green"):
             _refused(world, UnavailableError, Issuance(cluster, "admin", CSR))
         assert "does not belong" in caplog.text
         assert repr(mine)[2:-1] not in caplog.text
-
-
-CLUSTER_AUTHORITIES = "SELECT id FROM authorities WHERE name = 'cluster'"

@@ -120,6 +120,7 @@ def test_a_running_cluster_is_taken_over(service: Service) -> None:
         lambda roots: roots.pop("front-proxy"),
         lambda roots: roots.update(etcd=roots["cluster"]),
     ],
+    ids=["of-another", "spoilt", "too-long", "swapped", "empty", "unknown-member", "missing", "twice"],
 )
 def test_no_answer_and_no_log_holds_a_private_key(
     service: Service,
@@ -197,7 +198,7 @@ def test_tokens_are_listed_in_pages(service: Service) -> None:
         path = answer.headers.get("link", "").removeprefix("<").removesuffix('>; rel="next"')
     assert set(made) < set(seen)
     assert len(seen) == len(set(seen))
-    assert pointers(service.ask("GET", "tokens?cursor=eA", 422)) in (["/cursor"], [])
+    assert pointers(service.ask("GET", "tokens?cursor=eA", 422)) == ["/cursor"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_request_keeps_its_id_or_gets_one(service: Service) -> None:
     given = service.ask("GET", "clusters", 200, headers={"X-Request-Id": "abc-1.2_3"})
     assert given.headers["x-request-id"] == "abc-1.2_3"
     made = {service.ask("GET", "clusters", 200, headers={"X-Request-Id": bad}).headers["x-request-id"]
-            for bad in ("", "a b", "x" * 65, "é".encode().decode("latin-1"), '"')}  # fmt: skip
+            for bad in ("", "a b", "x" * 65, "a/b", '"')}  # fmt: skip
     assert len(made) == 5
     assert all(len(one) == 16 for one in made)
 

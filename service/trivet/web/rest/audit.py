@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from trivet.authority import record, search
 from trivet.authority.access import Permission
-from trivet.pki.errors import Fault, InvalidError
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
-from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next
+from trivet.web.rest.negotiation import decode_id_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, Limit, operation
 
 router = APIRouter(prefix="/audit-records", tags=["audit"])
@@ -22,12 +20,7 @@ async def list_audit_records(
     request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
 ) -> schemas.AuditRecordPage:
     """List changes that were made, newest first."""
-    before = decode_cursor(cursor, 1)
-    try:
-        place = UUID(before[0]) if before else None
-    except ValueError as error:
-        message = "this cursor was not given out by this list; begin without one"
-        raise InvalidError(message, Fault("/cursor", message)) from error
+    place = decode_id_cursor(cursor)
     found = await caller.offload(record.list_changes, caller.authority, caller.requester, place, limit + 1)
     names = await caller.offload(search.cluster_names, caller.authority)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None

@@ -17,7 +17,7 @@ from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import CERTIFICATE_BODIES, read_issuance
 from trivet.web.rest.certificate_answers import ANSWERS, answer, issued, offered
-from trivet.web.rest.negotiation import decode_cursor, encode_cursor, link_next, negotiate
+from trivet.web.rest.negotiation import decode_id_cursor, encode_cursor, link_next, negotiate
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
 
 router = APIRouter(tags=["certificates"])
@@ -85,7 +85,7 @@ async def list_certificates(
         serial, cn, group, dns, dns_suffix, ip, profile, authority, status,
         _aware("notAfterBefore", not_after_before), _aware("issuedAfter", issued_after),
     )  # fmt: skip
-    before = _uuid(decode_cursor(cursor, 1))
+    before = decode_id_cursor(cursor)
     found, issuers = await caller.offload(_search, caller, cluster, wanted, before, limit + 1)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
     link_next(request, response, following)
@@ -106,14 +106,6 @@ def _aware(field: str, moment: datetime | None) -> datetime | None:
         message = 'must be a time with its offset, as in RFC 3339, like "2026-04-17T17:22:05Z"'
         raise InvalidError(message, Fault(f"/{field}", message))
     return moment
-
-
-def _uuid(parts: list[str] | None) -> UUID | None:
-    try:
-        return UUID(parts[0]) if parts else None
-    except ValueError as error:
-        message = "this cursor was not given out by this list; begin without one"
-        raise InvalidError(message, Fault("/cursor", message)) from error
 
 
 @router.get(

@@ -7,6 +7,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from trivet.pki.errors import Fault, InvalidError, MalformedError
 from trivet.web.problems import NotAcceptableError, UnsupportedMediaTypeError
@@ -105,6 +106,19 @@ def decode_cursor(cursor: str | None, parts: int) -> list[str] | None:
     if len(decoded) != parts:
         raise _bad_cursor()
     return decoded
+
+
+def decode_id_cursor(cursor: str | None) -> UUID | None:
+    """The id that a cursor stands for.
+
+    Raises:
+        InvalidError: the cursor was not made here.
+    """
+    parts = decode_cursor(cursor, 1)
+    try:
+        return UUID(parts[0]) if parts else None
+    except ValueError as error:
+        raise _bad_cursor() from error
 
 
 def _bad_cursor() -> InvalidError:

@@ -14,7 +14,7 @@ from trivet.pki.errors import NotFoundError
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import read_json
-from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
+from trivet.web.rest.negotiation import JSON, decode_id_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
 
 router = APIRouter(prefix="/tokens", tags=["access tokens"])
@@ -53,8 +53,7 @@ async def list_tokens(
     request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
 ) -> schemas.TokenPage:
     """List access tokens, oldest first, without their secrets."""
-    after = decode_cursor(cursor, 1)
-    place = _token_id(after[0]) if after else None
+    place = decode_id_cursor(cursor)
     found = await caller.offload(use_cases.list_tokens, caller.authority, caller.requester, place, limit + 1)
     names = await caller.offload(search.cluster_names, caller.authority)
     following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
