@@ -24,6 +24,10 @@ class DeliberateError(Exception):
     """Raised by a test in the middle of a transaction."""
 
 
+def _fail() -> None:
+    raise DeliberateError
+
+
 def _names(database: Database) -> list[str]:
     with database.read() as connection:
         return [cluster.name for cluster in clusters.page(connection, None, None, 10)]
@@ -38,7 +42,7 @@ def test_a_write_transaction_commits_at_its_end(database: Database) -> None:
 def test_an_error_leaves_nothing_behind(database: Database) -> None:
     with refused_write(database, DeliberateError) as connection:
         rows.add_cluster(connection, "blue")
-        raise DeliberateError
+        _fail()
     assert _names(database) == []
     with database.read() as connection:
         assert connection.execute(text("SELECT * FROM revocation_sets")).all() == []
@@ -214,6 +218,6 @@ def test_the_revocation_lock_is_shared_by_issuances_and_held_alone_by_revocation
 def test_a_lock_is_given_back_at_the_end_of_the_transaction(database: Database) -> None:
     with refused_write(database, DeliberateError) as connection:
         lock_exclusive(connection, {ONE})
-        raise DeliberateError
+        _fail()
     with database.write() as connection:
         lock_exclusive(connection, {ONE})

@@ -67,7 +67,8 @@ def _scanned(plan: str) -> set[str]:
 
 def _fill(connection: Connection, cluster: Cluster) -> None:
     """Store many entries and certificates, most of them copies but for what tells them apart."""
-    certificate = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster)
+    generation = rows.add_generation(connection, cluster)
+    certificate = rows.add_certificate(connection, generation, cluster, serial="template")
     (standing,) = rows.add_revocation(connection, cluster.id, SEARCHES[0]).entries
     numbers = range(1, COUNT + 1)
     ids = {number: UUID(int=COUNT + number) for number in numbers}

@@ -139,7 +139,7 @@ def _private_key(pem: bytes, pointer: str) -> IssuerPrivateKey:
         # Not chained into the message: a parser's words could quote the key.
         message = "the private key is not an unencrypted PEM key"
         raise InvalidError(message, Fault(f"{pointer}/privateKey", message)) from error
-    return key  # type: ignore[return-value]  check_imported_root refuses other kinds
+    return key  # type: ignore[return-value]  # check_imported_root refuses other kinds
 
 
 def _check_distinct(roots: Mapping[AuthorityName, tuple[x509.Certificate, IssuerPrivateKey]]) -> None:

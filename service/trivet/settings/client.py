@@ -25,7 +25,7 @@ class ClientSettings(LayeredSettings):
 
     TABLE: ClassVar[str] = "client"
     PATHS: ClassVar[frozenset[str]] = frozenset({"ca_file", "token_file", "certificate_file", "key_file"})
-    EITHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"token", "token_file"}),)
+    EITHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"token", "token_file", "certificate_file"}),)
 
     url: str = Field(pattern=r"^https?://[^/]")
     ca_file: Path | None = None

@@ -136,5 +136,7 @@ def _allowed(request: Request) -> str:
     routes = request.app.router.routes
     scopes = {method: {**request.scope, "method": method} for method in ("GET", "POST", "PUT", "DELETE")}
     return ", ".join(
-        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in routes)
     )

@@ -97,7 +97,9 @@ def limit_address(request: Request) -> None:
     services_of(request).limit.check(f"address:{request.client.host if request.client else ''}")
 
 
-async def _caller(request: Request, authenticate: Callable[[Services, Request], Awaitable[Requester]]) -> Caller:
+async def _caller(
+    request: Request, authenticate: Callable[[Services, Request], Awaitable[Requester]]
+) -> Caller:
     services = services_of(request)
     try:
         requester = await authenticate(services, request)
@@ -122,9 +124,13 @@ async def _by_certificate(services: Services, request: Request) -> Requester:
         message = "the client certificate cannot be read"
         raise AuthenticationError(message) from error
     if certificate is None:
-        message = "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
+        message = (
+            "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
+        )
         raise AuthenticationError(message)
-    return await services.offload(authenticate_certificate, services.authority, certificate, logs.request_id.get())
+    return await services.offload(
+        authenticate_certificate, services.authority, certificate, logs.request_id.get()
+    )
 
 
 def _bearer_token(request: Request) -> str | None:

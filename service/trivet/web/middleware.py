@@ -109,7 +109,9 @@ class RequestContext:
 
 
 def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode(
+        "latin-1"
+    )
     return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -25,7 +25,10 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable. Lists 
 
 _SECURITY_SCHEMES = {
     "accessToken": {"type": "http", "scheme": "bearer", "description": "An access token, `trivet_…`."},
-    "clientCertificate": {"type": "mutualTLS", "description": "A certificate that this Trivet issued, and its key."},
+    "clientCertificate": {
+        "type": "mutualTLS",
+        "description": "A certificate that this Trivet issued, and its key.",
+    },
 }
 
 _PROBLEM: dict[str, Any] = {
@@ -54,7 +57,10 @@ _PROBLEM: dict[str, Any] = {
                 "type": "object",
                 "required": ["pointer", "detail"],
                 "properties": {
-                    "pointer": {"type": "string", "description": "RFC 6901; a parameter's name for parameters."},
+                    "pointer": {
+                        "type": "string",
+                        "description": "RFC 6901; a parameter's name for parameters.",
+                    },
                     "detail": {"type": "string"},
                 },
             },
@@ -109,7 +115,7 @@ def complete_document(app: FastAPI, bodies: Iterable[type[BaseModel]]) -> None:
             _complete(original(), bodies)
         return app.openapi_schema or {}
 
-    app.openapi = document  # type: ignore[method-assign]  FastAPI's documented way
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
 
 def _complete(document: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> None:
@@ -130,7 +136,9 @@ def _schemas(known: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> dict[s
     _, definitions = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
     schemas = known | definitions["$defs"] | {"Problem": _PROBLEM}
     # FastAPI's own errors, which are answered as problems.
-    return {name: schemas[name] for name in sorted(schemas.keys() - {"HTTPValidationError", "ValidationError"})}
+    return {
+        name: schemas[name] for name in sorted(schemas.keys() - {"HTTPValidationError", "ValidationError"})
+    }
 
 
 def _complete_operation(path: str, operation: dict[str, Any]) -> None:

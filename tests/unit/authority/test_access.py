@@ -204,7 +204,7 @@ def test_a_certificate_with_a_serial_of_ours_and_other_bytes_is_nobodys(world: W
     forged = samples.sign(
         root_builder(
             issued.subject,
-            samples.private_key("P-384").public_key(),  # type: ignore[arg-type]
+            samples.private_key("P-384").public_key(),
             issued.serial_number,  # type: ignore[arg-type]
             root_validity(world.clock.now),
         ),

@@ -138,6 +138,7 @@ def test_a_stronger_layer_silences_the_other_form_of_a_secret(
     assert settings.key_encryption_key_file is None
     client = written(tmp_path / "client.toml", '[client]\nurl = "https://h"\ntoken = "from-file"\n')
     assert ClientSettings.load(client, token_file=tmp_path / "t").token is None
+    assert ClientSettings.load(client, certificate_file=tmp_path / "c").token is None
 
 
 def test_secrets_show_in_no_repr_but_travel_to_worker_processes(

@@ -34,7 +34,7 @@ class Stored:
 
 def _builder(key: PrivateKey) -> x509.CertificateBuilder:
     subject = root_subject(AuthorityName.CLUSTER, "blue")
-    return root_builder(subject, key.public_key(), serial_from_random(1), root_validity(NOW))  # type: ignore[arg-type]
+    return root_builder(subject, key.public_key(), serial_from_random(1), root_validity(NOW))
 
 
 def _stored(

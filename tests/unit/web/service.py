@@ -20,6 +20,7 @@ from trivet.web.app import WebOptions, create_app
 from trivet.web.tls import PEER_CERTIFICATE
 
 if TYPE_CHECKING:
+    import httpx
     from httpx2 import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -112,7 +113,7 @@ def check_problem(answer: Response) -> None:
         assert int(answer.headers["retry-after"]) >= 1
 
 
-def slug(answer: Response) -> str:
+def slug(answer: Response | httpx.Response) -> str:
     kind: str = answer.json()["type"].removeprefix("urn:trivet:problem:")
     return kind
 

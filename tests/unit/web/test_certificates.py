@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -204,7 +205,8 @@ def test_a_query_bounds_the_lifetime_of_a_renewal(service: Service) -> None:
 
 
 def test_a_token_does_not_stand_for_the_key(service: Service) -> None:
-    current, body = held(service), {"content": csr(key=1), "headers": PKCS10}
+    current = held(service)
+    body: dict[str, Any] = {"content": csr(key=1), "headers": PKCS10}
     assert slug(service.ask("POST", f"{BLUE}/renew", 403, **body)) == "unauthorized"
     assert slug(service.ask("POST", f"{BLUE}/renew", 401, as_role=None, **body)) == "unauthenticated"
     # Where both are shown, the certificate counts.
@@ -237,8 +239,9 @@ def test_a_signed_message_renews_where_a_proxy_ends_tls(service: Service) -> Non
 def test_an_expired_certificate_is_told_so_with_the_way_out(service: Service) -> None:
     current = held(service)
     service.world.clock.advance(days=5)
+    bare: dict[str, Any] = {"content": csr(key=1), "headers": PKCS10}
     for method, path, body in (
-        ("POST", f"{BLUE}/renew", {"content": csr(key=1), "headers": PKCS10}),
+        ("POST", f"{BLUE}/renew", bare),
         ("GET", f"{BLUE}/{current.serial}", {}),
         ("GET", "clusters", {}),
     ):
@@ -271,7 +274,7 @@ def test_a_foreign_certificate_is_nobody(service: Service, tmp_path_factory: pyt
 
 def test_a_certificate_of_one_cluster_means_nothing_in_another(service: Service) -> None:
     current = held(service, cluster="red")
-    bare = {"headers": PKCS10, "content": csr(key=1)}
+    bare: dict[str, Any] = {"headers": PKCS10, "content": csr(key=1)}
     service.ask("GET", "clusters/red", 200, held=current)
     for cluster in ("blue", "nowhere"):
         service.ask("GET", f"clusters/{cluster}", 403, held=current)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from fastapi import APIRouter, Request, Response
 
 from trivet.authority import search
@@ -15,8 +17,12 @@ from trivet.web.rest.negotiation import DER, PEM, PEM_CHAIN, negotiate
 from trivet.web.rest.operation import operation, text_answers
 
 router = APIRouter(prefix="/clusters/{cluster}/authorities", tags=["authorities"])
-_CERTIFICATE = {200: {"description": "The CA certificate.", "content": text_answers((PEM, PEM_CHAIN, DER))}}
-_BUNDLE = {200: {"description": "The CA certificates to trust.", "content": text_answers((PEM_CHAIN, PEM))}}
+_CERTIFICATE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The CA certificate.", "content": text_answers((PEM, PEM_CHAIN, DER))}
+}
+_BUNDLE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The CA certificates to trust.", "content": text_answers((PEM_CHAIN, PEM))}
+}
 
 
 @router.get("", **operation("listAuthorities", Permission.READ_CLUSTER))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 from fastapi import APIRouter, Request, Response
 
 from trivet.authority import create, search
@@ -16,6 +18,11 @@ from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import read_json
 from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/clusters", tags=["clusters"])
 
@@ -50,20 +57,21 @@ async def create_cluster(
 
 def _names(body: schemas.ClusterCreate) -> ClusterNames:
     faults: list[Fault] = []
-    values = []
-    for field, parse, text in (
-        ("endpoint", parse_host, body.endpoint),
-        ("serviceCidr", parse_ip_network, body.service_cidr),
-        ("dnsDomain", parse_dns_name, body.dns_domain),
-    ):
-        try:
-            values.append(parse(text))
-        except ValueError as error:
-            faults.append(Fault(f"/{field}", str(error)))
-    if faults:
+    endpoint = _parsed(faults, "/endpoint", parse_host, body.endpoint)
+    service_cidr = _parsed(faults, "/serviceCidr", parse_ip_network, body.service_cidr)
+    dns_domain = _parsed(faults, "/dnsDomain", parse_dns_name, body.dns_domain)
+    if endpoint is None or service_cidr is None or dns_domain is None:
         message = "some names of the cluster are wrong"
         raise InvalidError(message, *faults)
-    return ClusterNames(*values)
+    return ClusterNames(endpoint, service_cidr, dns_domain)
+
+
+def _parsed(faults: list[Fault], pointer: str, parse: Callable[[str], T], text: str) -> T | None:
+    try:
+        return parse(text)
+    except ValueError as error:
+        faults.append(Fault(pointer, str(error)))
+        return None
 
 
 def _imported(roots: schemas.ImportedRoots) -> dict[AuthorityName, ImportedRoot]:

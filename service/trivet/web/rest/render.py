@@ -47,7 +47,7 @@ def generation(stored: Generation) -> schemas.Generation:
     key = certificate.public_key()
     bits = f"-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else ""
     return schemas.Generation(
-        authority=stored.name.value,  # type: ignore[arg-type]
+        authority=stored.name.value,
         generation=stored.id,
         state=stored.state.value,
         subject=certificate.subject.rfc4514_string(),
@@ -80,7 +80,7 @@ def certificate(
         issued_at=stored.issued_at,
         not_before=stored.not_before,
         not_after=stored.not_after,
-        status=status_of(stored, now),  # type: ignore[arg-type]
+        status=status_of(stored, now),
         revoked_at=stored.revoked_at,
         superseded_at=stored.superseded_at,
         requester=stored.requester,
@@ -96,10 +96,10 @@ def decision(stored: Decision) -> schemas.Decision:
         id=stored.id,
         decided_at=stored.decided_at,
         requester=stored.requester,
-        action=stored.action,  # type: ignore[arg-type]
+        action=stored.action,
         profile=stored.profile,
         request_sha256=stored.request_sha256,
-        verdict=stored.verdict,  # type: ignore[arg-type]
+        verdict=stored.verdict,
         reason=stored.reason,
         detail=stored.detail,
         cluster_version=stored.cluster_version,
