@@ -162,7 +162,8 @@ def granted_names(
         return _kept_names(from_der(application.current.der), request), application.current.node
     node = application.wish.node if isinstance(application.wish, Issuance) else None
     names = names_for(profile, request, node, cluster)
-    return names, node_of(profile, request, node) if profile.is_per_node else node
+    # A node is only noted where the profile holds none, but it is stored and shown all the same.
+    return names, node_of(profile, request, node) if profile.is_per_node or node is not None else None
 
 
 def _kept_names(current: x509.Certificate, request: CertificateRequest) -> Names:

@@ -130,10 +130,20 @@ def _findings(bans: Sequence[Entry], cluster: Cluster | None, live: set[str]) ->
             named = ", ".join(f"{entry.kind} {entry.value}" for entry in culprits)
             text = f"no {profile.name} certificate could be issued or renewed in {where}, because of {named}"
         elif profile.name in live:
+            culprits = [entry for entry in bans if entry.kind is not EntryKind.SERIAL_NUMBER]
             text = f"some live {profile.name} certificates in {where} could not be renewed"
         else:
             continue
-        yield f"{text}; give the entry a notBefore to be able to repair", profile.name not in NODE_PROFILES
+        yield f"{text}; {_way_out(culprits)}", bool(culprits) and profile.name not in NODE_PROFILES
+
+
+def _way_out(culprits: Sequence[Entry]) -> str:
+    ends = [entry.not_before for entry in culprits if entry.not_before is not None]
+    if not culprits:
+        return "an issuer can give their holders new ones"
+    if len(ends) < len(culprits):
+        return "give the entry a notBefore to be able to repair"
+    return f"the entry's notBefore ends this at {max(ends):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _typical_identity(profile: Profile, cluster: Cluster | None) -> Identity:

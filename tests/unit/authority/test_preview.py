@@ -124,3 +124,21 @@ def test_auditors_preview_and_issuers_do_not(world: World) -> None:
             preview_revocation(world.authority, Requester("token:1", role), "blue", wanted)
     with pytest.raises(NotFoundError):
         preview_revocation(world.authority, OPERATOR, "green", wanted)
+
+
+def test_the_warning_tells_the_way_out_that_there_is(world: World) -> None:
+    stored = world.issue("scheduler", None).stored
+    later = world.clock() + timedelta(days=1)
+    cases = {
+        Entry(
+            EntryKind.COMMON_NAME, "system:kube-scheduler"
+        ): "give the entry a notBefore to be able to repair",
+        Entry(
+            EntryKind.COMMON_NAME, "system:kube-scheduler", later
+        ): f"ends this at {later:%Y-%m-%dT%H:%M:%SZ}",
+        Entry(EntryKind.SERIAL_NUMBER, stored.serial): "an issuer can give their holders new ones",
+    }
+    for entry_, way_out in cases.items():
+        seen = _preview(world, entry_)
+        assert [way_out in warning for warning in seen.warnings] == [True]
+        assert seen.locks_out is (entry_.kind is not EntryKind.SERIAL_NUMBER)

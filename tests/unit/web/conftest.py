@@ -35,3 +35,15 @@ def world(two_clusters: Path, tmp_path: Path) -> Iterator[World]:
 def service(world: World) -> Iterator[Service]:
     with service_over(world) as service:
         yield service
+
+
+@pytest.fixture
+def postgres_service(postgres_database: str) -> Iterator[Service]:
+    """Give the same on PostgreSQL, which is stricter with what it is sent."""
+    clock = Clock()
+    prepare_database(postgres_database, clock)
+    world = World(make_authority(postgres_database, clock), clock)
+    world.make_cluster("blue")
+    with service_over(world) as service:
+        yield service
+    world.authority.database.dispose()
