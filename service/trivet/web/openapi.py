@@ -91,6 +91,15 @@ _PATH_PARAMETERS = {
     "name": ("The name of the object.", "my-renew-revocation"),
 }
 
+_HEADERS = {
+    "ETag": "The version, for If-Match.",
+    "Link": 'Where the next page is, as `<…>; rel="next"` (RFC 8288); absent on the last.',
+    "Location": "Where the new object is.",
+    "Retry-After": "With 429 and 503: after how many seconds to try again.",
+    "WWW-Authenticate": "With 401.",
+    "Warning": 'Lock-outs in plain words, each as `299 - "…"`; kubectl prints them.',
+}
+
 _TAGS = [
     {"name": "clusters", "description": "Clusters, each with three authorities of its own."},
     {"name": "authorities", "description": "The CA certificates that sign, and those to trust."},
@@ -148,10 +157,29 @@ def _complete_operation(path: str, operation: dict[str, Any]) -> None:
         "description": "A refusal or failure.",
         "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+    for status, response in operation["responses"].items():
+        if headers := _headers(status, operation["operationId"]):
+            response["headers"] = headers
     in_path = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
     others = [parameter for parameter in operation.pop("parameters", []) if parameter["in"] != "path"]
     if in_path or others:
         operation["parameters"] = in_path + others
+
+
+def _headers(status: str, operation_id: str) -> dict[str, Any]:
+    """The headers of a response that say more than its body."""
+    wanted = []
+    if status == "201":
+        wanted.append("Location")
+    if status in {"200", "201"} and re.fullmatch(
+        r"(create|get|replace)(Global)?RenewRevocation", operation_id
+    ):
+        wanted += ["ETag", "Warning"]
+    if status == "200" and operation_id.startswith("list"):
+        wanted.append("Link")
+    if status == "default":
+        wanted += ["Retry-After", "WWW-Authenticate"]
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in wanted}
 
 
 def _path_parameter(name: str) -> dict[str, Any]:

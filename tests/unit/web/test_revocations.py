@@ -146,6 +146,18 @@ def test_what_no_object_is_called_is_not_found(service: Service, name: str) -> N
         service.ask(method, f"{PLACES[0]}/{name}", 404)
 
 
+def test_warnings_fit_into_headers(service: Service) -> None:
+    entries = [{"kind": "DNS", "dns": f".{'c' * 60}{number}.cluster.local"} for number in range(500)]
+    entries += [{"kind": "DNS", "dns": "kubernetes.default"}] * 400
+    seen = service.ask(
+        "POST", f"{PLACES[0]}?dryRun=All", 200, json=manifest() | {"spec": {"revocations": entries}}
+    )
+    shown = seen.headers.get_list("warning")
+    assert len(shown) == len(seen.json()["warnings"]) > 0
+    assert max(map(len, shown)) <= 510
+    assert max(map(len, seen.json()["warnings"])) > 510
+
+
 def test_an_object_of_that_name_is_a_conflict(service: Service) -> None:
     service.ask("POST", PLACES[0], 201, json=manifest())
     assert slug(service.ask("POST", PLACES[0], 409, json=manifest())) == "conflict"
