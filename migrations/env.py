@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from alembic import context
 
 from trivet.store import types
 from trivet.store.tables import metadata
 
 
-def render_item(kind: str, item: object, autogen_context: object) -> str | bool:
+def render_item(kind: str, item: object, autogen_context: object) -> str | Literal[False]:
     """Write our own column types into new migrations by their names."""
     del autogen_context
     if kind != "type":

@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from trivet.pki.errors import InvalidError
+from trivet.pki.errors import Fault, InvalidError
 from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy
 
 CLUSTER, ETCD, FRONT_PROXY = AuthorityName.CLUSTER, AuthorityName.ETCD, AuthorityName.FRONT_PROXY
@@ -61,4 +61,4 @@ def profile_named(name: str) -> Profile:
         return PROFILES[name]
     except KeyError:
         message = f"there is no profile {name[:80]!r}; choose one of {', '.join(PROFILES)}"
-        raise InvalidError(message) from None
+        raise InvalidError(message, Fault("/profile", message)) from None

@@ -44,7 +44,7 @@ class ClusterNames:
 
 
 def names_for(
-    profile: Profile, request: CertificateRequest, node: str | None, cluster: ClusterNames
+    profile: Profile, request: CertificateRequest, node: str | None, cluster: ClusterNames | None
 ) -> Names:
     """The names that a certificate of this profile gets for this request.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from trivet.pki.errors import ExpiredError, InvalidError
+from trivet.pki.errors import ExpiredError, Fault, InvalidError
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -64,7 +64,7 @@ def plan_validity(
     """
     if requested is not None and requested < SHORTEST:
         message = f"a certificate lives at least {SHORTEST.total_seconds():.0f} seconds"
-        raise InvalidError(message)
+        raise InvalidError(message, Fault("/expirationSeconds", message))
     lifetime = timedelta(seconds=min(requested or longest, longest) // timedelta(seconds=1))
     start = now.astimezone(UTC).replace(microsecond=0)
     if not issuer.contains(start) or issuer.not_after - start < SHORTEST:

@@ -9,7 +9,8 @@ from fastapi import Depends, Request
 
 from trivet.authority.access import Permission, Requester, require_permission
 from trivet.authority.authenticate import authenticate_certificate, authenticate_token
-from trivet.pki.errors import AuthenticationError
+from trivet.authority.deny import require_or_record
+from trivet.pki.errors import AccessDeniedError, AuthenticationError
 from trivet.web import logs
 from trivet.web.tls import PEER_CERTIFICATE, peer_certificate
 
@@ -83,9 +84,19 @@ def permitted(
     async def check(request: Request, caller: Caller | None = Depends(known)) -> None:  # noqa: B008  no module's name
         is_dry_run = request.query_params.get("dryRun") == "All"
         if caller is not None:
-            require_permission(caller.requester, (in_dry_run if is_dry_run else None) or permission)
+            asked = (in_dry_run if is_dry_run else None) or permission
+            await _require(caller, asked, request)
 
     return check
+
+
+async def _require(caller: Caller, permission: Permission, request: Request) -> None:
+    try:
+        require_permission(caller.requester, permission)
+    except AccessDeniedError:
+        cluster = request.path_params.get("cluster")
+        body = await request.body()
+        await caller.offload(require_or_record, caller.authority, caller.requester, permission, cluster, body)
 
 
 def limit_address(request: Request) -> None:

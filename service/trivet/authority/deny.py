@@ -1,0 +1,68 @@
+"""Leave a decision record for a wish that was refused at the door, before it was read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from trivet.authority.access import Permission, Requester, require_permission
+from trivet.pki.errors import AccessDeniedError
+from trivet.store import clusters, decisions
+from trivet.store.decisions import Decision
+
+if TYPE_CHECKING:
+    from trivet.authority.context import Authority
+
+_ACTIONS = {Permission.ISSUE: "issue", Permission.RENEW: "renew"}
+_UNREAD = "-"  # the profile of a wish that nobody read
+
+
+def require_or_record(
+    authority: Authority, requester: Requester, permission: Permission, cluster: str | None, body: bytes
+) -> None:
+    """Refuse whose role may not issue or renew, and leave the decision record that every refused request leaves.
+
+    Args:
+        authority: the context.
+        requester: who asks.
+        permission: for what; only refusals to issue or renew are decisions.
+        cluster: where, as it was asked.
+        body: the request as it was received.
+
+    Raises:
+        AccessDeniedError: with the id of its decision record.
+    """
+    try:
+        require_permission(requester, permission)
+    except AccessDeniedError as refusal:
+        if permission in _ACTIONS:
+            refusal.decision = str(_record(authority, requester, permission, cluster, body, refusal).id)
+        raise
+
+
+def _record(
+    authority: Authority,
+    requester: Requester,
+    permission: Permission,
+    cluster: str | None,
+    body: bytes,
+    refusal: AccessDeniedError,
+) -> Decision:
+    with authority.database.write() as connection:
+        now = authority.clock()
+        found = clusters.find(connection, cluster) if cluster is not None else None
+        decision = Decision(
+            id=authority.new_id(now),
+            decided_at=now,
+            cluster_id=found.id if found else None,
+            requester=requester.name,
+            action=_ACTIONS[permission],
+            profile=_UNREAD,
+            request_sha256=hashlib.sha256(body).hexdigest(),
+            verdict="refused",
+            reason=refusal.slug,
+            detail=refusal.detail,
+            request_id=requester.request_id,
+        )
+        decisions.add_all(connection, [decision])
+    return decision
