@@ -270,21 +270,23 @@ def _difference(
     standing: Sequence[StandingEntry], wanted: Sequence[Entry]
 ) -> tuple[list[StandingEntry], list[StandingEntry], dict[int, Entry]]:
     """Which entries stay (at their new places), which go, and which come (by place)."""
-    left = list(standing)
+    left: dict[Entry, list[StandingEntry]] = {}
+    for candidate in standing:
+        left.setdefault(_undescribed(candidate.entry), []).append(candidate)
     kept: list[StandingEntry] = []
     added: dict[int, Entry] = {}
     for position, entry in enumerate(wanted):
-        same = next((candidate for candidate in left if _revokes_the_same(candidate.entry, entry)), None)
-        if same is None:
-            added[position] = entry
+        same = left.get(_undescribed(entry))
+        if same:
+            kept.append(replace(same.pop(0), position=position, entry=entry))
         else:
-            left.remove(same)
-            kept.append(replace(same, position=position, entry=entry))
-    return kept, left, added
+            added[position] = entry
+    return kept, [gone for candidates in left.values() for gone in candidates], added
 
 
-def _revokes_the_same(one: Entry, other: Entry) -> bool:
-    return replace(one, description="") == replace(other, description="")
+def _undescribed(entry: Entry) -> Entry:
+    """What entries that revoke the same have in common."""
+    return replace(entry, description="")
 
 
 def _audit(

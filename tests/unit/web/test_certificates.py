@@ -124,7 +124,7 @@ def test_what_cannot_be_given_is_406_and_nothing_is_issued(service: Service) -> 
             ["/expirationSeconds"],
         ),
         (b'{"profile": "admin", "csr": "x"}', 400, "badCSR", []),
-        (b'{"profile": "none", "csr": "x"}', 422, "invalid", []),
+        (b'{"profile": "none", "csr": "x"}', 422, "invalid", ["/profile"]),
     ],
 )
 def test_a_wrong_body_is_refused_with_its_place(
