@@ -108,22 +108,13 @@ class Draft:
     include_renewed: bool
 
 
-DRAFTS = st.one_of(
-    st.builds(
-        Draft,
-        st.just("SerialNumber"),
-        st.just(""),
-        st.integers(0, 30),
-        st.integers(0, 30),
-        st.booleans(),
-    ),
-    *(
-        st.builds(
-            Draft, st.just(kind), st.sampled_from(values), st.just(0), st.integers(0, 30), st.just(value=True)
-        )
-        for kind, values in VALUES.items()
-    ),
+_places = st.integers(0, 30)
+_serials = st.builds(Draft, st.just("SerialNumber"), st.just(""), _places, _places, st.booleans())
+_others = (
+    st.builds(Draft, st.just(kind), st.sampled_from(values), st.just(0), _places, st.just(value=True))
+    for kind, values in VALUES.items()
 )
+DRAFTS = st.one_of(_serials, _serials, *_others)
 SCOPES = st.sampled_from([0, 0, 1, 2])
 _examples = count(1)
 
@@ -214,7 +205,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.certificates)
     @rule(number=st.integers(0, 30), key=st.integers(0, KEYS - 1), lifetime=st.sampled_from(LIFETIMES))
     def renew(self, number: int, key: int, lifetime: timedelta) -> None:
-        current = self._pick(number)
+        self._renew(self._pick(number), key, lifetime)
+
+    @precondition(lambda self: any(one.parent for one in self.model.certificates))
+    @rule(number=st.integers(0, 30), key=st.integers(0, KEYS - 1))
+    def renew_what_was_renewed(self, number: int, key: int) -> None:
+        renewed = [one for one in self.model.certificates if one.parent is not None]
+        self._renew(renewed[number % len(renewed)], key, LIFETIMES[1])
+
+    def _renew(self, current: Issued, key: int, lifetime: timedelta) -> None:
         wish = Renewal(self.stored[current.serial], current.cluster, csr(key=key), lifetime)
         expected = self._expected(current.cluster, current.holder, key, current)
         self._ask([(self.requesters[current.serial], wish, expected)])
@@ -234,10 +233,15 @@ class Machine(RuleBasedStateMachine):
         return [self._rule(draft) for draft in drafts]
 
     def _rule(self, draft: Draft) -> Rule:
-        value = draft.value
-        if draft.kind == "SerialNumber":
-            value = self._pick(draft.serial).serial if self.model.certificates else "1"
+        value = draft.value or self._serial(draft.serial)
         return Rule(draft.kind, value, self._cut_off(draft.cut_off), draft.include_renewed)
+
+    def _serial(self, number: int) -> str:
+        if not self.model.certificates:
+            return "1"
+        # One time in two a certificate that others descend from.
+        parents = [one.parent for one in self.model.certificates if one.parent is not None]
+        return parents[number % len(parents)].serial if parents and number % 2 else self._pick(number).serial
 
     def _cut_off(self, number: int) -> datetime | None:
         now = self.clock.now

@@ -88,6 +88,7 @@ class Requester:
         cluster_id: the one cluster they may do it in; None for all.
         certificate: the certificate whose key they hold, for holders.
         request_id: of the HTTP request, for records.
+        expires_at: when the token ends that vouches for them; None for never.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Requester:
     cluster_id: UUID | None = None
     certificate: StoredCertificate | None = None
     request_id: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def node(self) -> str | None:

@@ -50,7 +50,13 @@ def authenticate_token(authority: Authority, secret: str, request_id: str | None
     if token.expires_at is not None and token.expires_at <= authority.clock():
         message = f"the access token expired at {token.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one"
         raise AuthenticationError(message)
-    return Requester(f"token:{token.id}", Role(token.role), token.cluster_id, request_id=request_id)
+    return Requester(
+        f"token:{token.id}",
+        Role(token.role),
+        token.cluster_id,
+        request_id=request_id,
+        expires_at=token.expires_at,
+    )
 
 
 def authenticate_certificate(

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from trivet.authority.access import Permission, Requester, require_permission
-from trivet.pki.errors import AccessDeniedError
+from trivet.pki.errors import AccessDeniedError, Refusal
 from trivet.store import clusters, decisions
 from trivet.store.decisions import Decision
 
@@ -36,18 +36,19 @@ def require_or_record(
         require_permission(requester, permission)
     except AccessDeniedError as refusal:
         if permission in _ACTIONS:
-            refusal.decision = str(_record(authority, requester, permission, cluster, body, refusal).id)
+            record_refusal(authority, requester, _ACTIONS[permission], cluster, body, refusal)
         raise
 
 
-def _record(
+def record_refusal(
     authority: Authority,
     requester: Requester,
-    permission: Permission,
+    action: str,
     cluster: str | None,
     body: bytes,
-    refusal: AccessDeniedError,
-) -> Decision:
+    refusal: Refusal,
+) -> None:
+    """Leave the decision record of a refusal that came before the wish was read, and note its id in the refusal."""
     with authority.database.write() as connection:
         now = authority.clock()
         found = clusters.find(connection, cluster) if cluster is not None else None
@@ -56,7 +57,7 @@ def _record(
             decided_at=now,
             cluster_id=found.id if found else None,
             requester=requester.name,
-            action=_ACTIONS[permission],
+            action=action,
             profile=_UNREAD,
             request_sha256=hashlib.sha256(body).hexdigest(),
             verdict="refused",
@@ -65,4 +66,4 @@ def _record(
             request_id=requester.request_id,
         )
         decisions.add_all(connection, [decision])
-    return decision
+    refusal.decision = str(decision.id)

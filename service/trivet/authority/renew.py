@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Renewal
 from trivet.authority.authenticate import authenticate_certificate
+from trivet.authority.deny import record_refusal
 from trivet.authority.issue import IssuedCertificate, issue
-from trivet.pki.errors import AccessDeniedError
+from trivet.pki.errors import AccessDeniedError, AuthenticationError
 from trivet.pki.possession import check_fresh, parse_renewal_message
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ def renew_by_message(
     authority: Authority,
     cluster: str,
     message: bytes,
-    lifetime: timedelta | None = None,
     request_id: str | None = None,
 ) -> IssuedCertificate:
     """Renew the certificate whose key signed the message. Sent again, it gives the same certificate.
@@ -55,8 +55,13 @@ def renew_by_message(
         Refusal: as `renew_by_certificate`.
     """
     proof = parse_renewal_message(message)
-    check_fresh(proof, cluster, authority.clock())
     requester = authenticate_certificate(authority, proof.certificate, request_id)
+    try:
+        check_fresh(proof, cluster, authority.clock())
+    except AuthenticationError as refusal:
+        # A message that was kept, or meant for elsewhere, is what an auditor wants to see.
+        record_refusal(authority, requester, "renew", cluster, message, refusal)
+        raise
     # Without the signature, which has more than one spelling: none of them may count as another wish.
     once = hashlib.sha256(message.rpartition(b".")[0]).hexdigest()
-    return renew_by_certificate(authority, requester, cluster, proof.request, lifetime, once)
+    return renew_by_certificate(authority, requester, cluster, proof.request, proof.lifetime, once)

@@ -90,20 +90,22 @@ def create_revocation(
             raise ConflictError(message, Fault("/metadata/name", "must be new"))
         preview = _guarded(authority, connection, found, wanted, now, confirmation)
         entries = _new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
+        # The set's version is the object's, too: one that was deleted and made anew never shows an old ETag.
+        version = revocations.next_version(connection, scope)
         stored = StoredRevocation(
             revocation_id,
             scope,
             wanted.namespace,
             wanted.name,
             wanted.description,
-            1,
+            version,
             now,
             requester.name,
             dict(wanted.labels),
             dict(wanted.annotations),
             entries,
         )
-        revocations.add(connection, stored, revocations.next_version(connection, scope))
+        revocations.add(connection, stored, version)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
         _audit(authority, connection, requester, "revocation.create", stored, marked)
     return Revoked(stored, marked, preview.warnings)
@@ -144,14 +146,13 @@ def replace_revocation(
         fresh = _new_entries(
             authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added)
         )
-        if removed or fresh:
-            version = revocations.next_version(connection, standing.scope)
-            revocations.remove_entries(connection, [entry.id for entry in removed], version)
-            revocations.add_entries(connection, fresh, version)
+        version = revocations.next_version(connection, standing.scope)
+        revocations.remove_entries(connection, [entry.id for entry in removed], version)
+        revocations.add_entries(connection, fresh, version)
         for entry in kept:
             revocations.reposition(connection, entry.id, entry.position, entry.entry.description)
         entries = tuple(sorted((*kept, *fresh), key=lambda entry: entry.position))
-        changed = replace(changed, version=standing.version + 1, entries=entries)
+        changed = replace(changed, version=version, entries=entries)
         revocations.update_object(connection, changed)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
         _audit(authority, connection, requester, "revocation.replace", changed, marked)

@@ -56,7 +56,7 @@ def create_token(
     with authority.database.write() as connection:
         now = authority.clock()
         scope = _scope(connection, requester, cluster, now)
-        expires_at = now + lifetime if lifetime is not None else None
+        expires_at = _earliest(now + lifetime if lifetime is not None else None, requester.expires_at)
         token = Token(authority.new_id(now), description, role.value, scope, now, requester.name, expires_at)
         asked = once.fingerprint("token.create", role, description, cluster, lifetime)
         earlier = once.take(connection, requester, idempotency_key, asked, str(token.id), now)
@@ -75,6 +75,11 @@ def _scope(connection: Connection, requester: Requester, cluster: str | None, no
         authorize(requester, Permission.WRITE_TOKEN, None, now)
         return None
     return authorized_cluster(connection, requester, Permission.WRITE_TOKEN, cluster, now).id
+
+
+def _earliest(wanted: datetime | None, own: datetime | None) -> datetime | None:
+    # A token that was stolen for its last minutes must not make itself a successor.
+    return min(filter(None, (wanted, own)), default=None)
 
 
 def _base64url(bits: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,7 @@ def _by_message(
 ) -> Certificate:
     from trivet.pki.possession import sign_renewal_message
 
-    signed = sign_renewal_message(key, read_certificate(certificate), request, cluster, now())
+    lifetime = timedelta(seconds=seconds) if seconds is not None else None
+    signed = sign_renewal_message(key, read_certificate(certificate), request, cluster, now(), lifetime)
     with connect_as(context, None, None) as trivet:
-        return trivet.certificates.renew_by_message(cluster, signed, expiration_seconds=seconds)
+        return trivet.certificates.renew_by_message(cluster, signed)

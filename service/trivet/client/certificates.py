@@ -49,13 +49,10 @@ class Certificates:
         answer = self.connection.call("POST", path, query=query, body=(_PKCS10, csr), headers=_JSON)
         return cast("Certificate", answer)
 
-    def renew_by_message(
-        self, cluster: str, message: str, *, expiration_seconds: int | None = None
-    ) -> Certificate:
+    def renew_by_message(self, cluster: str, message: str) -> Certificate:
         """Renew by a message that the current key signed (`pki.possession.sign_renewal_message`)."""
-        query = {"expirationSeconds": expiration_seconds}
         path = cluster_path(cluster, "certificates", "renew")
-        answer = self.connection.call("POST", path, query=query, body=(_JWT, message.encode()), headers=_JSON)
+        answer = self.connection.call("POST", path, body=(_JWT, message.encode()), headers=_JSON)
         return cast("Certificate", answer)
 
     def list(self, cluster: str, *, limit: int | None = None, **filters: str | None) -> Iterator[Certificate]:

@@ -3,7 +3,8 @@
 It is a JWT (RFC 7519) in compact form, signed by the *current* key:
 
     header  {"typ": "trivet-renewal+jwt", "alg": …, "x5c": [the current certificate]}
-    claims  {"aud": the cluster's name, "iat": when it was made, "csr": Base64 of the new request's DER}
+    claims  {"aud": the cluster's name, "iat": when it was made, "csr": Base64 of the new request's DER,
+             "exs": the longest lifetime wanted, in seconds (may be left out)}
 
 The new key is bound to the proof because the CSR is inside. A message that is sent again within its few
 minutes can only yield a certificate for the very same new key, which whoever replays it does not hold.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MESSAGE_TYPE = "trivet-renewal+jwt"
 MAX_AGE = timedelta(minutes=5)
 MAX_MESSAGE_BYTES = 128 * 1024
+_LONGEST = 10 * 366 * 24 * 3600  # seconds; no certificate lives longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class RenewalMessage:
     audience: str
     made_at: datetime
     request: bytes
+    lifetime: timedelta | None = None
 
 
 def sign_renewal_message(
@@ -49,6 +52,7 @@ def sign_renewal_message(
     request: bytes,
     audience: str,
     now: datetime,
+    lifetime: timedelta | None = None,
 ) -> str:
     """Make a renewal message.
 
@@ -58,8 +62,15 @@ def sign_renewal_message(
         request: the new CSR, DER.
         audience: the name of the cluster.
         now: the time of making.
+        lifetime: the longest wanted; signed, so that whoever passes the message on cannot change it.
     """
-    claims = {"aud": audience, "iat": int(now.timestamp()), "csr": base64.b64encode(request).decode()}
+    claims: dict[str, Any] = {
+        "aud": audience,
+        "iat": int(now.timestamp()),
+        "csr": base64.b64encode(request).decode(),
+    }
+    if lifetime is not None:
+        claims["exs"] = int(lifetime.total_seconds())
     chain = [base64.b64encode(to_der(certificate)).decode()]
     headers = {"typ": MESSAGE_TYPE, "x5c": chain}
     return jwt.encode(claims, key, algorithm=_algorithm(key.public_key()), headers=headers)
@@ -121,16 +132,23 @@ def _certificate(message: bytes) -> tuple[dict[str, Any], x509.Certificate, Publ
         raise _malformed() from error
 
 
-def _claims(claims: dict[str, Any]) -> tuple[str, datetime, bytes]:
-    audience, made_at, request = claims.get("aud"), claims.get("iat"), claims.get("csr")
+def _claims(claims: dict[str, Any]) -> tuple[str, datetime, bytes, timedelta | None]:
+    audience, request = claims.get("aud"), claims.get("csr")
     if not isinstance(audience, str) or not isinstance(request, str):
         raise _malformed()
-    if not isinstance(made_at, int) or isinstance(made_at, bool):
-        raise _malformed()
+    made_at, seconds = _whole_number(claims.get("iat")), claims.get("exs")
+    lifetime = timedelta(seconds=min(_whole_number(seconds), _LONGEST)) if seconds is not None else None
     try:
-        return audience, datetime.fromtimestamp(made_at, UTC), base64.b64decode(request, validate=True)
+        made = datetime.fromtimestamp(made_at, UTC)
+        return audience, made, base64.b64decode(request, validate=True), lifetime
     except (binascii.Error, ValueError, OverflowError, OSError) as error:
         raise _malformed() from error
+
+
+def _whole_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _malformed()
+    return value
 
 
 def _malformed() -> MalformedError:

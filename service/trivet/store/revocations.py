@@ -42,7 +42,7 @@ class StandingEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredRevocation:
-    """A RenewRevocation object; `version` counts its changes."""
+    """A RenewRevocation object; `version` is that of its scope's set at its last change."""
 
     id: UUID
     scope: UUID

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -10,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trivet.web import logs
-from trivet.web.problems import PROBLEM_TYPE, TooLargeError, describe, problem
+from trivet.web.problems import PROBLEM_TYPE, BodyTimeoutError, TooLargeError, describe, problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,10 +36,11 @@ class ClientGoneError(Exception):
 class RequestContext:
     """Plain ASGI, because it runs on every request."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, body_seconds: float = 30.0) -> None:
         """Wrap an application."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -76,7 +78,7 @@ class RequestContext:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await self._body(scope, receive)
-        except TooLargeError as refusal:
+        except (TooLargeError, BodyTimeoutError) as refusal:
             status, content, _ = problem(refusal, logs.request_id.get() or "")
             await _send_problem(send, status, content)
         else:
@@ -88,10 +90,20 @@ class RequestContext:
         Raises:
             ClientGoneError: the connection ended within the body, which must not be taken for a whole one.
             TooLargeError: it is larger than is read.
+            BodyTimeoutError: it takes too long to arrive.
         """
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
             raise self._too_large()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                return await self._whole(receive)
+        except TimeoutError as error:
+            # Who dribbles a body holds a connection and its memory.
+            message = f"the body did not arrive within {self._body_seconds:g} seconds"
+            raise BodyTimeoutError(message) from error
+
+    async def _whole(self, receive: Receive) -> bytes:
         body = bytearray()
         more = True
         while more:

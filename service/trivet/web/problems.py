@@ -47,6 +47,7 @@ RENDERINGS: Final = {
     # What no use case refuses: the front end itself does.
     "methodNotAllowed": Rendering(405, "Method not allowed", "MethodNotAllowed"),
     "notAcceptable": Rendering(406, "Not acceptable", "NotAcceptable"),
+    "requestTimeout": Rendering(408, "Body too slow", "Timeout"),
     "tooLarge": Rendering(413, "Body too large", "RequestEntityTooLarge"),
     "unsupportedMediaType": Rendering(415, "Unsupported media type", "UnsupportedMediaType"),
     "internal": Rendering(500, "Internal error", "InternalError"),
@@ -63,6 +64,12 @@ class TooLargeError(Refusal):
     """The body has more bytes than are read."""
 
     slug = "tooLarge"
+
+
+class BodyTimeoutError(Refusal):
+    """The body did not arrive in time."""
+
+    slug = "requestTimeout"
 
 
 class UnsupportedMediaTypeError(Refusal):

@@ -86,17 +86,39 @@ class PeerCertificateProtocol(HttpToolsProtocol):
 
     `scope["trivet.peer_certificate"]` is DER, or None; `scope["extensions"]["tls"]` follows the ASGI
     TLS extension 0.2, and is absent without TLS. Both come from the connection, never from a header.
+
+    Attributes:
+        request_seconds: how long a connection may take to send the headers of a request.
     """
+
+    request_seconds = 10.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the peer's certificate, once: without renegotiation it cannot change."""
         super().connection_made(transport)
+        self._await_request()
         over_tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._peer = over_tls.getpeercert(binary_form=True) if over_tls else None
         self._extensions = {"tls": _tls_extension(over_tls, self._peer)} if over_tls else {}
 
+    def _await_request(self) -> None:
+        # uvicorn waits without end for a first request and for slow headers; connections are not free.
+        self._deadline = self.loop.call_later(self.request_seconds, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        """Go on; the headers came in time."""
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
     def on_message_begin(self) -> None:
         """Begin a scope with what is known of the peer."""
+        self._deadline.cancel()
+        self._await_request()
         super().on_message_begin()
         scope = cast("dict[str, Any]", self.scope)
         scope[PEER_CERTIFICATE] = self._peer

@@ -205,10 +205,20 @@ class TestSinceAuthentication:
 class TestByMessage:
     """A message signed by the old key, where a proxy ends TLS."""
 
-    def _message(self, world: World, current: StoredCertificate, *, key: int = 0, new: int = 1) -> bytes:
+    def _message(
+        self,
+        world: World,
+        current: StoredCertificate,
+        *,
+        key: int = 0,
+        new: int = 1,
+        lifetime: timedelta | None = None,
+    ) -> bytes:
         signer = pooled_key(key)
         certificate = x509.load_der_x509_certificate(current.der)
-        return sign_renewal_message(signer, certificate, csr(key=new), "blue", world.clock.now).encode()
+        return sign_renewal_message(
+            signer, certificate, csr(key=new), "blue", world.clock.now, lifetime
+        ).encode()
 
     def test_the_key_that_signed_renews_its_certificate(self, world: World) -> None:
         current = world.issue(key=0).stored
@@ -220,6 +230,23 @@ class TestByMessage:
         message = self._message(world, world.issue(key=0).stored)
         first, second = (renew_by_message(world.authority, "blue", message) for _ in range(2))
         assert (second.stored, second.replayed) == (first.stored, True)
+
+    def test_another_spelling_of_the_signature_makes_it_no_other_message(self, world: World) -> None:
+        message = self._message(world, world.issue(key=0).stored)
+        first, second = (renew_by_message(world.authority, "blue", m) for m in (message, message + b"=="))
+        assert (second.stored, second.replayed) == (first.stored, True)
+
+    def test_the_lifetime_that_is_wanted_is_signed_with_the_message(self, world: World) -> None:
+        message = self._message(world, world.issue(key=0).stored, lifetime=timedelta(hours=1))
+        made = renew_by_message(world.authority, "blue", message).stored
+        assert made.not_after - made.issued_at <= timedelta(hours=1)
+
+    def test_a_stale_message_leaves_its_decision_record(self, world: World) -> None:
+        message = self._message(world, world.issue(key=0).stored)
+        world.clock.advance(minutes=6)
+        with pytest.raises(AuthenticationError) as refused:
+            renew_by_message(world.authority, "blue", message)
+        assert refused.value.decision is not None
 
     def test_a_message_by_another_key_or_for_another_cluster_or_time_is_refused(self, world: World) -> None:
         world.make_cluster("green")

@@ -170,10 +170,10 @@ class TestReplace:
         assert (again.marked, _version(world)) == (0, 1)
         assert len(list_changes(world.authority, OPERATOR, None, 100)) == records
 
-    def test_a_new_description_changes_the_object_and_not_the_set(self, world: World) -> None:
+    def test_a_new_description_changes_the_object_and_no_entry(self, world: World) -> None:
         _create(world, ONE)
         revoked = _replace(world, replace(ONE, description="why"), description="other")
-        assert (revoked.revocation.version, _version(world)) == (2, 1)
+        assert (revoked.revocation.version, revoked.marked, _version(world)) == (2, 0, 2)
         found = get_revocation(world.authority, OPERATOR, "blue", "kube-system", "object")
         assert (found.description, found.entries[0].entry.description) == ("other", "why")
 
@@ -342,3 +342,13 @@ def test_every_change_leaves_its_audit_record(world: World) -> None:
     assert {(change.requester, change.object, change.request_id) for change in changes} == {
         ("token:5", "kube-system/object", "r-1")
     }
+
+
+def test_an_object_made_anew_does_not_show_the_version_of_the_one_before(world: World) -> None:
+    first = world.revoke(entry(EntryKind.GROUP, "a"), name="again").revocation
+    delete_revocation(world.authority, OPERATOR, "blue", first.namespace, first.name)
+    world.revoke(entry(EntryKind.GROUP, "b"), name="again")
+    with pytest.raises(PreconditionError):
+        delete_revocation(
+            world.authority, OPERATOR, "blue", first.namespace, first.name, expected_version=first.version
+        )

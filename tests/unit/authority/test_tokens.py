@@ -147,3 +147,11 @@ def test_making_and_deleting_a_token_leaves_records(world: World) -> None:
     assert created.object == deleted.object == str(token.id)
     assert created.cluster_id == deleted.cluster_id == token.cluster_id
     assert created.details == {"role": "issuer"}
+
+
+def test_a_token_makes_no_token_that_outlives_it(world: World) -> None:
+    _, secret = create_token(world.authority, OPERATOR, role=Role.ADMIN, lifetime=timedelta(minutes=5))
+    short = authenticate_token(world.authority, secret)
+    for wanted in (None, timedelta(days=1)):
+        child, _ = create_token(world.authority, short, role=Role.ADMIN, lifetime=wanted)
+        assert child.expires_at == short.expires_at

@@ -16,6 +16,7 @@ REASONS = {
     404: {"NotFound"},
     405: {"MethodNotAllowed"},
     406: {"NotAcceptable"},
+    408: {"Timeout"},
     409: {"AlreadyExists", "Conflict"},
     412: {"Conflict"},
     413: {"RequestEntityTooLarge"},

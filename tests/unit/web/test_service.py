@@ -245,3 +245,9 @@ def check(answer: Any) -> None:  # noqa: ANN401
     if answer.status_code >= 400:
         check_problem(answer)
         assert all(isinstance(place, str) for place in pointers(answer))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_beyond_what_can_be_told_is_422(service: Service, moment: str) -> None:
+    refused = service.ask("GET", "clusters/blue/certificates", 422, params={"issuedAfter": moment})
+    assert slug(refused) == "invalid"

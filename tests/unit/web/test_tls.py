@@ -461,3 +461,22 @@ def test_noise_instead_of_a_handshake_hurts_nobody_else(port: int, tmp_path: Pat
         with socket.create_connection(("127.0.0.1", port)) as raw:
             raw.sendall(noise)
     assert ask(port, client_context(tmp_path, CLIENT))["peer"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "])
+def test_a_connection_that_does_not_ask_in_time_is_closed(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as idle:
+        idle.sendall(sent)
+        assert idle.recv(1) == b""
+
+
+def test_a_request_may_take_its_time_once_its_headers_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+        time.sleep(0.4)
+        slow.sendall(b"y")
+        assert slow.recv(12) == b"HTTP/1.1 200"

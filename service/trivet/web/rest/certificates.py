@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -105,7 +105,11 @@ def _aware(field: str, moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         message = 'must be a time with its offset, as in RFC 3339, like "2026-04-17T17:22:05Z"'
         raise InvalidError(message, Fault(f"/{field}", message))
-    return moment
+    try:
+        return moment.astimezone(UTC) if moment is not None else None
+    except OverflowError as error:
+        message = "must be a time between the years 1 and 9999"
+        raise InvalidError(message, Fault(f"/{field}", message)) from error
 
 
 @router.get(

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from trivet.pki.errors import MalformedError
+from trivet.web.problems import TooLargeError
 from trivet.web.rest.negotiation import YAML
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+MAX_YAML_BYTES = 256 * 1024  # a thousand entries; PyYAML reads some 100 kB a second
 
 
 class _PlainLoader(yaml.BaseLoader):
@@ -27,13 +30,12 @@ class _PlainLoader(yaml.BaseLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                mark = node.value[position][0].start_mark
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key[:80]!r} stands twice", mark
-                )
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                message = f"the key {str(key.value)[:80]!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         return super().construct_mapping(node, deep=deep)
 
 
@@ -41,8 +43,12 @@ def read_document(body: bytes, media_type: str) -> object:
     """Read one document.
 
     Raises:
+        TooLargeError: it is YAML, and longer than its slow parser should be given.
         MalformedError: it is not well formed, has aliases or repeats a key; the message says where.
     """
+    if media_type == YAML and len(body) > MAX_YAML_BYTES:
+        message = f"a YAML document has at most {MAX_YAML_BYTES} bytes; send JSON instead, or several objects"
+        raise TooLargeError(message)
     try:
         text = body.decode("utf-8")
         return _read_yaml(text) if media_type == YAML else _read_json(text)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trivet.authority.access import Permission
 from trivet.authority.renew import renew_by_certificate, renew_by_message
+from trivet.pki.errors import Fault, InvalidError
 from trivet.web import logs
 from trivet.web.authentication import Caller, certificate_holder, limit_address, services_of
 from trivet.web.rest import schemas
@@ -80,9 +81,9 @@ async def _by_certificate(
 async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
     services = services_of(request)
     limit_address(request)
-    lifetime = timedelta(seconds=seconds) if seconds else None
+    if seconds is not None:
+        text = "a renewal message holds the lifetime that is wanted in its claim exs, where it is signed"
+        raise InvalidError(text, Fault("/expirationSeconds", text))
     message = await request.body()
     request_id = logs.request_id.get()
-    return await services.offload(
-        renew_by_message, services.authority, cluster, message, lifetime, request_id
-    )
+    return await services.offload(renew_by_message, services.authority, cluster, message, request_id)

@@ -78,7 +78,7 @@ Care = Annotated[_Care, Depends(_care)]
 
 async def create(asked: Asked, care: Care, idempotency_key: IdempotencyKey = None) -> Response:
     """Let a RenewRevocation stand; every live certificate that it names is revoked at once."""
-    wanted = await _read(asked.request)
+    wanted = await _read(asked)
     if care.dry_run:
         return await _preview(asked, wanted)
     revoked = await asked.run(
@@ -110,7 +110,7 @@ async def get(asked: Asked, namespace: str, name: str) -> Response:
 async def replace(asked: Asked, namespace: str, name: str, care: Care, if_match: IfMatch = None) -> Response:
     """Put another content in a RenewRevocation's place; what is revoked already stays so."""
     version = expected_version(if_match)
-    wanted = await _read(asked.request)
+    wanted = await _read(asked)
     if (wanted.namespace, wanted.name) != (namespace, name):
         message = "the object's namespace and name must be those of the URL"
         raise BadRevocationError(message, Fault("/metadata", "must hold the namespace and name of the URL"))
@@ -128,9 +128,15 @@ async def delete(asked: Asked, namespace: str, name: str, if_match: IfMatch = No
     await asked.run(revoke.delete_revocation, namespace, name, expected_version=version)
 
 
-async def _read(request: Request) -> RenewRevocation:
-    media_type = content_type(request, (YAML, JSON))
-    return parse_renew_revocation(read_document(await request.body(), media_type))
+async def _read(asked: Asked) -> RenewRevocation:
+    media_type = content_type(asked.request, (YAML, JSON))
+    body = await asked.request.body()
+    # Off the event loop: a long document takes its time.
+    return await asked.caller.offload(_parse, body, media_type)
+
+
+def _parse(body: bytes, media_type: str) -> RenewRevocation:
+    return parse_renew_revocation(read_document(body, media_type))
 
 
 async def _preview(asked: _Asked, wanted: RenewRevocation) -> Response:
