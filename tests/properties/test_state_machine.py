@@ -114,7 +114,7 @@ _others = (
     st.builds(Draft, st.just(kind), st.sampled_from(values), st.just(0), _places, st.just(value=True))
     for kind, values in VALUES.items()
 )
-DRAFTS = st.one_of(_serials, _serials, *_others)
+DRAFTS = st.one_of(_serials, *_others)
 SCOPES = st.sampled_from([0, 0, 1, 2])
 _examples = count(1)
 
@@ -271,8 +271,27 @@ class Machine(RuleBasedStateMachine):
 
     @rule(scope=SCOPES, name=st.sampled_from("abc"), drafts=st.lists(DRAFTS, min_size=1, max_size=2))
     def revoke(self, scope: int, name: str, drafts: list[Draft]) -> None:
+        self._revoke(scope, name, self._rules(drafts))
+
+    @precondition(lambda self: any(one.parent for one in self.model.certificates))
+    @rule(
+        scope=SCOPES,
+        name=st.sampled_from("abc"),
+        number=_places,
+        generation=st.integers(0, 3),
+        renewed=st.booleans(),
+    )
+    def revoke_an_ancestor(self, scope: int, name: str, number: int, generation: int, renewed: bool) -> None:  # noqa: FBT001
+        descendants = [one for one in self.model.certificates if one.parent is not None]
+        one = descendants[number % len(descendants)]
+        ancestors = list(one.ancestors())
+        just_covered = one.issued_at + timedelta(microseconds=1)
+        cut_off = (None, just_covered, one.issued_at, self.clock.now + timedelta(hours=2))[number % 4]
+        serial = ancestors[generation % len(ancestors)].serial
+        self._revoke(scope, name, [Rule("SerialNumber", serial, cut_off, renewed)])
+
+    def _revoke(self, scope: int, name: str, rules: list[Rule]) -> None:
         where, cluster = self._scope(scope)
-        rules = self._rules(drafts)
         try:
             create_revocation(self.world.authority, OPERATOR, cluster, self._object(name, rules))
         except ConflictError:
