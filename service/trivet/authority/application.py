@@ -110,9 +110,9 @@ class Application:
             raise AuthenticationError(message)
         wish, requester = self.wish, self.requester
         if isinstance(wish, Renewal):
-            wish = replace(wish, current=stored[wish.current.id])
+            wish = replace(wish, current=_updated(wish.current, stored))
         if requester.certificate is not None:
-            requester = replace(requester, certificate=stored[requester.certificate.id])
+            requester = replace(requester, certificate=_updated(requester.certificate, stored))
         return replace(self, wish=wish, requester=requester)
 
     def fingerprint(self) -> str:
@@ -122,6 +122,14 @@ class Application:
         return fingerprint(
             self.action, wish.cluster, self.profile_name, wish.lifetime, self.request_sha256, told
         )
+
+
+def _updated(held: StoredCertificate, stored: Mapping[UUID, StoredCertificate]) -> StoredCertificate:
+    # Only what may have changed: what was signed stays as it was when its signature was verified.
+    now = stored[held.id]
+    return replace(
+        held, superseded_at=now.superseded_at, revoked_at=now.revoked_at, revoked_by=now.revoked_by
+    )
 
 
 def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from sqlalchemy import text
+from sqlalchemy import text, update
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash, pooled_key
 from tests.support.world import World
@@ -27,6 +27,7 @@ from trivet.pki.possession import sign_renewal_message
 from trivet.pki.revocation import EntryKind
 from trivet.pki.subjects import names_of
 from trivet.store.certificates import StoredCertificate
+from trivet.store.tables import certificates
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -192,6 +193,15 @@ class TestSinceAuthentication:
         refused, issued = issue_all(world.authority, wishes)
         assert isinstance(refused, RevokedError)
         assert isinstance(issued, IssuedCertificate)
+
+    def test_what_was_signed_counts_as_it_was_when_its_signature_was_verified(self, world: World) -> None:
+        current, other = world.issue(node="node-1"), world.issue(node="node-2")
+        holder = world.holder(current.stored)
+        with world.authority.database.write() as connection:
+            row = update(certificates).where(certificates.c.id == current.stored.id)
+            connection.execute(row.values(der=other.stored.der, profile="kubelet-serving", node="node-2"))
+        new = world.renew(current.stored, requester=holder).stored
+        assert (new.common_name, new.profile, new.node) == ("system:node:node-1", "kubelet-client", "node-1")
 
     def test_what_is_no_longer_kept_vouches_for_nothing(self, world: World) -> None:
         current = world.issue()
