@@ -165,7 +165,7 @@ class RateLimitedError(Refusal):
 
 
 class UnavailableError(Refusal):
-    """The database cannot be reached or is too busy; nothing was done."""
+    """The database cannot be reached or is too busy; no certificate left."""
 
     slug = "unavailable"
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _SQLITE_UNIQUE = {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
 _SQLITE_DEFECT = "SQLITE_ERROR"  # a wrong statement or a missing table, which trying again does not mend
 _POSTGRESQL_UNIQUE = "23505"
-_UNAVAILABLE = "the database cannot be reached or is too busy; nothing was done, try again"
+# Where the answer to a COMMIT was lost, only the Idempotency-Key tells whether it took place.
+_UNAVAILABLE = "the database cannot be reached or is too busy; try again, with the same Idempotency-Key"
 _LOCK_KEY_BITS = 63
 _BUSY_MILLISECONDS = 10_000
 _POSTGRESQL_OPTIONS = (
