@@ -6,7 +6,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
   --no-emit-index-url --custom-compile-command 'make lock'
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt lock openapi clean
+.PHONY: help run test check fmt lock openapi bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,14 +30,14 @@ fmt: .venv/dev.stamp ## Format the code and mend what Ruff can mend
 
 lock: .venv/uv.stamp ## Write requirements/*.txt; to newer versions: make lock ARGS=--upgrade
 	$(COMPILE) --group installer -o requirements/uv.txt $(ARGS)
-	$(COMPILE) pyproject.toml --extra server --extra postgres --group build -o requirements/run.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra server --extra postgres --extra fast --group build -o requirements/run.txt $(ARGS)
 	$(COMPILE) pyproject.toml --all-extras --group build --group dev -c requirements/run.txt -o requirements/dev.txt $(ARGS)
 
 openapi: .venv/run.stamp ## Write openapi/openapi.json from the code
 	.venv/bin/trivet openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
 
-clean: ## Remove the virtual environment and caches; .trivet/, with its keys and database, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+bench: .venv/dev.stamp ## Measure beside the limit and the peers, an hour; in two minutes: make bench QUICK=1
+	.venv/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 # --- what the targets stand on: one .venv, filled from hashed lock files, each step once ---
 
