@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from trivet.pki.errors import BadCSRError, BadPublicKeyError
-from trivet.pki.keys import spki_sha256
+from trivet.pki.keys import spki
 from trivet.pki.names import (
     MAX_ATTRIBUTE,
     MAX_SANS,
@@ -54,6 +55,8 @@ class CertificateRequest:
         dns_names: the SAN dNSNames; wildcards are the profile's to judge.
         ip_addresses: the SAN iPAddresses.
         public_key: the key whose possession was proved.
+        spki: that key as DER.
+        spki_sha256: the hash of it.
     """
 
     der: bytes
@@ -62,6 +65,7 @@ class CertificateRequest:
     dns_names: tuple[DnsName, ...]
     ip_addresses: tuple[IPAddress, ...]
     public_key: PublicKey
+    spki: bytes
     spki_sha256: str
 
     @property
@@ -70,7 +74,22 @@ class CertificateRequest:
         return hashlib.sha256(self.der).hexdigest()
 
 
-def parse_certificate_request(body: bytes) -> CertificateRequest:
+Verifier = Callable[[x509.CertificateSigningRequest, "PublicKey", bytes], bool]
+"""Tells whether a request's signature was made by the key that it holds, of which the SPKI is given, too (DER).
+
+It raises one of `pem.UNREADABLE` for an algorithm that it does not know.
+"""
+
+
+def is_self_signed(
+    request: x509.CertificateSigningRequest, public_key: PublicKey, encoded_key: bytes
+) -> bool:
+    """The `Verifier` that is cryptography's own."""
+    del public_key, encoded_key  # cryptography has them in the request
+    return request.is_signature_valid
+
+
+def parse_certificate_request(body: bytes, verifier: Verifier = is_self_signed) -> CertificateRequest:
     """Read one CSR in PEM or DER and check that its sender holds the private key.
 
     Raises:
@@ -81,11 +100,19 @@ def parse_certificate_request(body: bytes) -> CertificateRequest:
         message = f"a certificate request has 1 to {MAX_CSR_BYTES} bytes, not {len(body)}"
         raise BadCSRError(message)
     request = _load(body)
-    key = _proven_key(request)
+    key, encoded_key = _proven_key(request, verifier)
     common_name, organizations = _subject(request)
     dns_names, ip_addresses = _subject_alternative_names(_extensions(request))
-    der = request.public_bytes(Encoding.DER)
-    return CertificateRequest(der, common_name, organizations, dns_names, ip_addresses, key, spki_sha256(key))
+    return CertificateRequest(
+        request.public_bytes(Encoding.DER),
+        common_name,
+        organizations,
+        dns_names,
+        ip_addresses,
+        key,
+        encoded_key,
+        hashlib.sha256(encoded_key).hexdigest(),
+    )
 
 
 def _load(body: bytes) -> x509.CertificateSigningRequest:
@@ -101,11 +128,12 @@ def _load(body: bytes) -> x509.CertificateSigningRequest:
         raise BadCSRError(message) from error
 
 
-def _proven_key(request: x509.CertificateSigningRequest) -> PublicKey:
+def _proven_key(request: x509.CertificateSigningRequest, verifier: Verifier) -> tuple[PublicKey, bytes]:
     try:
         key = request.public_key()
+        encoded = spki(key)
         weak = isinstance(request.signature_hash_algorithm, _WEAK_HASHES)
-        valid = weak or request.is_signature_valid
+        valid = weak or verifier(request, key, encoded)
     except UNREADABLE as error:
         message = "the key or signature algorithm of the request is not supported"
         raise BadPublicKeyError(message) from error
@@ -117,7 +145,7 @@ def _proven_key(request: x509.CertificateSigningRequest) -> PublicKey:
     if not valid:
         message = "the request's signature is wrong; sign the request with the key that it holds"
         raise BadCSRError(message)
-    return key
+    return key, encoded
 
 
 def _subject(request: x509.CertificateSigningRequest) -> tuple[str, tuple[str, ...]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificateIssuerPrivateKeyTypes,
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import (
     CertificatePublicKeyTypes,
 )
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import SubjectKeyIdentifier
 
 from trivet.pki.errors import BadPublicKeyError
 
@@ -102,10 +105,81 @@ def _factors_by_fermat(modulus: int) -> bool:
 
 
 def spki(key: PublicKey) -> bytes:
-    """The DER SubjectPublicKeyInfo."""
+    """The DER SubjectPublicKeyInfo. A P-384 key takes OpenSSL 19 µs: make it once and hand it on."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def spki_sha256(key: PublicKey) -> str:
     """SHA-256 of the SubjectPublicKeyInfo in lower-case hex, as PublicKey entries name it."""
     return hashlib.sha256(spki(key)).hexdigest()
+
+
+# What stands before the subjectPublicKey where the algorithm fixes its length (RFC 5480, RFC 8410).
+_HEADS = {
+    KeyAlgorithm.P256: bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"),
+    KeyAlgorithm.P384: bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200"),
+    KeyAlgorithm.P521: bytes.fromhex("30819b301006072a8648ce3d020106052b8104002303818600"),
+    KeyAlgorithm.ED25519: bytes.fromhex("302a300506032b6570032100"),
+}
+
+
+def is_plain_spki(encoded: bytes, algorithm: KeyAlgorithm) -> bool:
+    """Whether a SubjectPublicKeyInfo has the usual form of that algorithm: a named curve, and no parameters more."""
+    return encoded.startswith(_HEADS[algorithm])
+
+
+def key_identifier(key: PublicKey, encoded: bytes) -> bytes:
+    """The SHA-1 of the subjectPublicKey (RFC 5280 section 4.2.1.2).
+
+    Args:
+        key: the key.
+        encoded: its `spki`, which spares OpenSSL from encoding it again (19 µs for P-384).
+    """
+    for head in _HEADS.values():
+        if encoded.startswith(head):
+            return hashlib.sha1(encoded[len(head) :], usedforsecurity=False).digest()
+    return SubjectKeyIdentifier.from_public_key(key).digest
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureAlgorithm:
+    """How an authority's key signs.
+
+    Attributes:
+        identifier: the AlgorithmIdentifier that certificates state, DER.
+        digest: what is made of the message first; None where the algorithm does so itself.
+    """
+
+    identifier: bytes
+    digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None
+
+
+_ECDSA_SHA256 = SignatureAlgorithm(bytes.fromhex("300a06082a8648ce3d040302"), hashes.SHA256())
+_ECDSA_SHA384 = SignatureAlgorithm(bytes.fromhex("300a06082a8648ce3d040303"), hashes.SHA384())
+_ECDSA_SHA512 = SignatureAlgorithm(bytes.fromhex("300a06082a8648ce3d040304"), hashes.SHA512())
+_RSA_SHA256 = SignatureAlgorithm(bytes.fromhex("300d06092a864886f70d01010b0500"), hashes.SHA256())
+_ED25519 = SignatureAlgorithm(bytes.fromhex("300506032b6570"), None)
+_P256_BITS, _P384_BITS = 256, 384
+
+
+def signature_algorithm(key: object) -> SignatureAlgorithm:
+    """The one algorithm by which an authority with this key signs (RFC 5758 section 3.2, RFC 8017, RFC 8410).
+
+    Raises:
+        ValueError: no authority has a key of this kind.
+    """
+    # RFC 5480 section 4: a digest about as strong as the curve.
+    match key:
+        case ec.EllipticCurvePublicKey() if key.key_size > _P384_BITS:
+            return _ECDSA_SHA512
+        case ec.EllipticCurvePublicKey() if key.key_size > _P256_BITS:
+            return _ECDSA_SHA384
+        case ec.EllipticCurvePublicKey():
+            return _ECDSA_SHA256
+        case rsa.RSAPublicKey():
+            return _RSA_SHA256
+        case ed25519.Ed25519PublicKey():
+            return _ED25519
+        case _:
+            message = f"no authority signs with a {type(key).__name__}"
+            raise ValueError(message)

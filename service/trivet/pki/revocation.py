@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from trivet.pki.search import (
     KeyRange,
@@ -40,12 +40,8 @@ class EntryKind(StrEnum):
     PUBLIC_KEY = "PublicKey"
 
 
-class Key(NamedTuple):
-    """One equality look-up: a kind of key and its normalised value."""
-
-    kind: str
-    value: str
-
+Key = tuple[str, str]
+"""One equality look-up: a kind of key and its normalised value."""
 
 DNS_PARENT = "DNSParent"
 """Kind of the key under which a wildcard finds the names that it could be used for."""
@@ -125,40 +121,34 @@ def _dns_matches(value: str, name: str) -> bool:
 def entry_keys(entry: Entry) -> tuple[Key, ...]:
     """The keys under which an entry is stored."""
     if entry.kind is EntryKind.IP:
-        return (Key(entry.kind, network_key(ipaddress.ip_network(entry.value))),)
-    own = Key(entry.kind, entry.value)
+        return ((entry.kind, network_key(ipaddress.ip_network(entry.value))),)
+    own = (entry.kind, entry.value)
     parent = entry.value.partition(".")[2]
     if entry.kind is EntryKind.DNS and not entry.is_suffix and parent:
-        return (own, Key(DNS_PARENT, parent))
+        return (own, (DNS_PARENT, parent))
     return (own,)
 
 
 def identity_keys(identity: Identity) -> frozenset[Key]:
     """The keys to look up: every entry that matches the identity is stored under one of them."""
-    return frozenset(_identity_keys(identity))
-
-
-def _identity_keys(identity: Identity) -> Iterator[Key]:
-    for serial in identity.serials | identity.ancestors:
-        yield Key(EntryKind.SERIAL_NUMBER, serial)
-    for group in identity.names.organizations:
-        yield Key(EntryKind.GROUP, group)
-    yield Key(EntryKind.COMMON_NAME, identity.names.common_name)
-    yield Key(EntryKind.PUBLIC_KEY, identity.spki_sha256)
-    for name in identity.names.host_names():
-        yield from _dns_keys(name)
-    for address in identity.names.ip_addresses:
-        for network in enclosing_networks(address):
-            yield Key(EntryKind.IP, network)
+    names = identity.names
+    return frozenset([
+        *((EntryKind.SERIAL_NUMBER, serial) for serial in identity.serials | identity.ancestors),
+        *((EntryKind.GROUP, group) for group in names.organizations),
+        (EntryKind.COMMON_NAME, names.common_name),
+        (EntryKind.PUBLIC_KEY, identity.spki_sha256),
+        *(key for name in names.host_names() for key in _dns_keys(name)),
+        *((EntryKind.IP, network) for address in names.ip_addresses for network in enclosing_networks(address)),
+    ])  # fmt: skip
 
 
 def _dns_keys(name: str) -> Iterator[Key]:
-    yield Key(EntryKind.DNS, name)
+    yield EntryKind.DNS, name
     if name.startswith("*."):
-        yield Key(DNS_PARENT, name[2:])
+        yield DNS_PARENT, name[2:]
     rest = name.partition(".")[2]
     while rest:
-        yield Key(EntryKind.DNS, "." + rest)
+        yield EntryKind.DNS, "." + rest
         rest = rest.partition(".")[2]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ class WrongKeyError(Exception):
 class KeyEncryptionKey:
     """256 random bits from which a key for each use is derived (HKDF, RFC 5869). Its repr shows nothing."""
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_secret", "_token_key")
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32 bytes.
@@ -41,6 +40,7 @@ class KeyEncryptionKey:
             message = f"the key-encryption key has {len(secret)} bytes instead of {KEY_BYTES}"
             raise WrongKeyError(message)
         self._secret = secret
+        self._token_key = self._derive("tokens")  # asked for with every request
 
     @classmethod
     def from_text(cls, text: str) -> KeyEncryptionKey:
@@ -73,7 +73,7 @@ class KeyEncryptionKey:
 
         Tokens are random, so a fast hash is enough; the key keeps a thief of the database from testing guesses.
         """
-        return hmac.new(self._derive("tokens"), secret.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._token_key, secret.encode(), "sha256").hex()
 
     def encrypt(self, key: IssuerPrivateKey) -> bytes:
         """The private key as encrypted PKCS#8 (RFC 5958), DER."""

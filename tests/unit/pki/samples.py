@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from tests.support.reference_builder import certificate_builder
 
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
+from trivet.pki.keys import signature_algorithm
 from trivet.pki.kubernetes import PROFILES, SERVICE_PROFILE
 from trivet.pki.names import DnsName
-from trivet.pki.plan import Plan, certificate_builder, issuer_of, plan_certificate
+from trivet.pki.plan import Plan, issuer_of, plan_certificate
 from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy
 from trivet.pki.roots import root_builder, root_subject, root_validity
 from trivet.pki.serials import serial_from_random
@@ -124,7 +126,8 @@ def root(
 
 
 def sign(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
-    return builder.sign(key, signing_hash(key))
+    """Sign as an authority with that key does."""
+    return builder.sign(key, signature_algorithm(key.public_key()).digest)
 
 
 def plan(profile: Profile, leaf: PrivateKey, root_kind: str = "P-384") -> Plan:

@@ -28,7 +28,7 @@ from tests.unit.pki.samples import (
 
 from trivet.pki.csr import MAX_CSR_BYTES, parse_certificate_request
 from trivet.pki.errors import BadCSRError, BadPublicKeyError, RequestError
-from trivet.pki.keys import spki_sha256
+from trivet.pki.keys import spki, spki_sha256
 from trivet.pki.names import MAX_SANS
 
 
@@ -157,6 +157,20 @@ def test_a_request_signed_by_another_key_is_refused() -> None:
     )
     assert rebuilt == own.public_bytes(Encoding.DER)
     assert "signature is wrong" in refusal(forged)
+
+
+def test_who_verifies_is_given_the_key_as_it_will_be_certified_and_is_believed() -> None:
+    key = private_key("P-256").public_key()
+    asked: list[tuple[object, bytes]] = []
+
+    def believing(_: x509.CertificateSigningRequest, public_key: object, encoded: bytes) -> bool:
+        asked.append((public_key, encoded))
+        return True
+
+    parsed = parse_certificate_request(DER.replace(b"jane", b"joan"), believing)
+    assert asked == [(key, spki(key))] == [(parsed.public_key, parsed.spki)]
+    with pytest.raises(BadCSRError, match="signature is wrong"):
+        parse_certificate_request(DER, lambda *_: False)
 
 
 @pytest.mark.parametrize("kind", KEY_KINDS)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID, ObjectIdentifier
+from tests.support.reference_builder import certificate_builder
 from tests.unit.pki.golden import check_golden
 from tests.unit.pki.samples import (
     EVERY_PROFILE,
@@ -27,19 +28,18 @@ from tests.unit.pki.samples import (
     tlv,
 )
 
+from trivet.pki.assembly import assemble, certificate_of
 from trivet.pki.errors import BadPublicKeyError
-from trivet.pki.keys import KeyAlgorithm
+from trivet.pki.keys import KeyAlgorithm, signature_algorithm, spki
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.names import DnsName, Names
 from trivet.pki.plan import (
     Issuer,
     Plan,
     WronglySignedError,
-    certificate_builder,
     check_signed,
     issuer_of,
     plan_certificate,
-    subject,
 )
 from trivet.pki.profiles import Profile
 from trivet.pki.roots import root_builder
@@ -78,6 +78,7 @@ def planned() -> Plan:
 
 
 OTHER_KEY = private_key("P-256", 1).public_key()
+ECDSA_SHA256 = signature_algorithm(OTHER_KEY).identifier
 OTHER_NAME = DnsName("b.example")
 OTHER_ADDRESS = ipaddress.ip_address("192.0.2.99")
 # One change for every field of a plan, and the name under which the check reports it.
@@ -102,7 +103,10 @@ CHANGES: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
         "extensions",
         lambda p: replace(p, names=replace(p.names, ip_addresses=(*p.names.ip_addresses, OTHER_ADDRESS))),
     ),
-    "public_key": ("subjectPublicKeyInfo, extensions", lambda p: replace(p, public_key=OTHER_KEY)),
+    "public_key": (
+        "subjectPublicKeyInfo, extensions",
+        lambda p: replace(p, public_key=OTHER_KEY, spki=spki(OTHER_KEY)),
+    ),
     "validity.not_before": (
         "validity",
         lambda p: replace(p, validity=replace(p.validity, not_before=p.validity.not_before + SECOND)),
@@ -117,12 +121,16 @@ CHANGES: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
         "extensions",
         lambda p: replace(p, issuer=replace(p.issuer, key_identifier=b"b" * 20)),
     ),
+    "issuer.algorithm": (
+        "signature, signatureAlgorithm",
+        lambda p: replace(p, issuer=replace(p.issuer, algorithm=ECDSA_SHA256)),
+    ),
 }
 
 
 def test_every_field_that_a_certificate_states_is_changed_below() -> None:
-    changed = {name.partition(",")[0] for name in CHANGES}
-    stated = {"profile.usages", "public_key", "serial"}
+    changed = {name.partition(",")[0] for name in CHANGES} | {"spki"}  # changed along with the public key
+    stated = {"profile.usages", "public_key", "spki", "serial"}
     for part in (Names, Validity, Issuer):
         stated |= {f"{part.__name__.lower()}.{field.name}" for field in fields(part)}
     # The issuer's own validity is a bound, not a statement: it has a test of its own.
@@ -133,8 +141,54 @@ def test_every_field_that_a_certificate_states_is_changed_below() -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_certificate_that_differs_from_its_plan_does_not_leave(planned: Plan, name: str) -> None:
     part, change = CHANGES[name]
+    check_signed(planned, assembled(planned))
+    with pytest.raises(WronglySignedError, match=f"in {part}$"):
+        check_signed(planned, assembled(change(planned)))
+
+
+@pytest.mark.parametrize("name", set(CHANGES) - {"issuer.algorithm"})  # which the builder chooses itself
+def test_the_check_finds_the_same_in_what_cryptographys_builder_made(planned: Plan, name: str) -> None:
+    part, change = CHANGES[name]
     with pytest.raises(WronglySignedError, match=f"in {part}$"):
         check_signed(planned, signed(change(planned)))
+
+
+def assembled(planned: Plan) -> bytes:
+    """Assemble and sign what is planned, unchecked."""
+    _, key = root()
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    message = assemble(planned)
+    return certificate_of(message, planned.issuer.algorithm, key.sign(message, ec.ECDSA(hashes.SHA384())))
+
+
+def test_a_key_whose_octets_are_those_of_another_does_not_leave(planned: Plan) -> None:
+    mixed_up = replace(planned, spki=spki(OTHER_KEY))
+    for der in (signed(planned), assembled(mixed_up)):
+        with pytest.raises(WronglySignedError, match="in subjectPublicKeyInfo"):
+            check_signed(mixed_up, der)
+
+
+@pytest.mark.parametrize("name", ["kubelet-serving", "kube-apiserver-client"])
+@pytest.mark.parametrize("kind", ["P-384", "RSA-4096"])
+def test_no_octet_of_what_is_signed_can_change_unnoticed(name: str, kind: str) -> None:
+    planned = plan(PROFILES[name], private_key(kind))
+    der = assembled(planned)
+    signature = x509.load_der_x509_certificate(der).signature
+    for place in range(len(der) - len(signature)):
+        for changed in {der[place] ^ 1, der[place] ^ 0x80, 0, 0xFF} - {der[place]}:
+            wrong = der[:place] + bytes([changed]) + der[place + 1 :]
+            with pytest.raises(WronglySignedError):
+                check_signed(planned, wrong)
+
+
+def test_the_signature_algorithm_is_checked_in_both_places(planned: Plan) -> None:
+    der = assembled(planned)
+    first, last = der.index(planned.issuer.algorithm), der.rindex(planned.issuer.algorithm)
+    size = len(planned.issuer.algorithm)
+    for place, part in ((first, "signature"), (last, "signatureAlgorithm")):
+        wrong = der[:place] + ECDSA_SHA256 + der[place + size :]
+        with pytest.raises(WronglySignedError, match=f"in {part}$"):
+            check_signed(planned, wrong)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +308,11 @@ def test_a_plan_takes_the_key_of_its_profile_only() -> None:
 
 
 def test_the_subject_has_each_group_in_an_rdn_of_its_own_before_the_common_name() -> None:
-    assert [rdn.rfc4514_string() for rdn in subject(Names("jane", ("b", "a"))).rdns] == [
-        "O=b",
-        "O=a",
-        "CN=jane",
-    ]
+    planned = replace(plan(PROFILE, private_key("P-384")), names=Names("jane", ("b", "a")))
+    builder = certificate_builder(planned)
+    named = builder.sign(private_key("P-384"), hashes.SHA384()).subject
+    assert [rdn.rfc4514_string() for rdn in named.rdns] == ["O=b", "O=a", "CN=jane"]
+    assert planned.subject_der == named.public_bytes()
 
 
 def test_an_issuers_key_identifier_is_what_its_certificate_states() -> None:
@@ -276,7 +330,9 @@ def test_an_issuers_key_identifier_is_what_its_certificate_states() -> None:
         builder._extensions = others
         wanted = builder.add_extension(stated, critical=False) if stated else builder
         issuer = issuer_of(sign(wanted, key))
-        assert issuer == Issuer(certificate.subject, identifier, Validity(NOW, NOW + SECOND))
+        validity = Validity(NOW, NOW + SECOND)
+        algorithm = signature_algorithm(public_key).identifier
+        assert issuer == Issuer(certificate.subject, identifier, validity, algorithm)
 
 
 def deterministic(key: PrivateKey) -> x509.Certificate:

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
+from tests.support.reference_builder import certificate_builder
 from tests.unit.pki.samples import NOW, ROOT_KINDS, PrivateKey, dn, plan, private_key, root, sign
 
 from trivet.pki.errors import InvalidError
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.pem import from_der
-from trivet.pki.plan import certificate_builder, check_signed, issuer_of
+from trivet.pki.plan import check_signed, issuer_of
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.roots import check_imported_root, root_subject, root_validity
 from trivet.pki.validity import Validity

@@ -8,19 +8,32 @@ from uuid import UUID, uuid4
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.unit.pki.samples import NOW, PrivateKey, private_key, sign
+from tests.unit.pki.samples import NOW, PrivateKey, plan, private_key, sign
 
+from trivet.pki.assembly import assemble
 from trivet.pki.keys import spki
+from trivet.pki.kubernetes import PROFILES
+from trivet.pki.plan import Plan, WronglySignedError, issuer_of
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.roots import RootAlgorithm, root_builder, root_subject, root_validity
 from trivet.pki.serials import serial_from_random
-from trivet.signing import file
+from trivet.signing import file, signer
+from trivet.signing.aws_lc import AwsLcEngine
 from trivet.signing.encryption import KeyEncryptionKey, WrongKeyError
-from trivet.signing.file import FileSigner, Keyring, generate_key
+from trivet.signing.engine import CRYPTOGRAPHY, Engine
+from trivet.signing.file import Keyring, Opened, generate_key, sign_root
+from trivet.signing.signer import Signer, sign_certificates
 
 KEY_ENCRYPTION_KEY = KeyEncryptionKey(bytes(range(32)))
+
+
+def _made(signer: Signer, planned: Plan) -> bytes:
+    (made,) = sign_certificates([(signer, planned)])
+    if isinstance(made, Exception):
+        raise made
+    return made
 
 
 @dataclass(frozen=True)
@@ -45,28 +58,58 @@ def _stored(
     return Stored(uuid4(), certificate, encryption.encrypt(key))
 
 
-def _signer(keyring: Keyring, stored: Stored) -> FileSigner:
+def _signer(keyring: Keyring, stored: Stored) -> Signer:
     return keyring.signer(stored.id, stored.certificate, stored.private_key)
 
 
-@pytest.mark.parametrize("kind", ["P-256", "P-384", "P-521", "RSA-2048"])
-def test_a_signer_signs_with_the_key_that_was_stored(kind: str) -> None:
+ENGINES = (CRYPTOGRAPHY, AwsLcEngine())
+
+
+def _leaf(opened: Opened) -> Plan:
+    return replace(plan(PROFILES["kubelet-client"], private_key("P-384", 9)), issuer=opened.issuer)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("kind", "name"), [("P-256", "sha256"), ("P-384", "sha384"), ("P-521", "sha512"), ("RSA-2048", "sha256")]
+)
+def test_a_signer_signs_with_the_stored_key_and_a_digest_about_as_strong(
+    kind: str, name: str, engine: Engine
+) -> None:
     stored = _stored(kind)
-    signer = _signer(Keyring(KEY_ENCRYPTION_KEY), stored)
-    signed = x509.load_der_x509_certificate(signer.sign_certificate(_builder(private_key("P-384", 9))))
+    opened = Keyring(KEY_ENCRYPTION_KEY, engine).open(stored.id, stored.certificate, stored.private_key)
+    signed = x509.load_der_x509_certificate(_made(opened.signer, _leaf(opened)))
     root = x509.load_der_x509_certificate(stored.certificate)
     signed.verify_directly_issued_by(root)
-    assert spki(signer.public_key) == spki(root.public_key())
+    assert opened.issuer == issuer_of(root)
+    assert spki(opened.signer.public_key) == spki(root.public_key())
+    assert signed.signature_hash_algorithm is not None
+    assert signed.signature_hash_algorithm.name == name
+
+
+def test_what_differs_from_its_plan_is_signed_but_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = _stored()
+    opened = Keyring(KEY_ENCRYPTION_KEY).open(stored.id, stored.certificate, stored.private_key)
+    planned = _leaf(opened)
+
+    def other(plan: Plan) -> bytes:
+        return assemble(replace(plan, serial=serial_from_random(5)))
+
+    monkeypatch.setattr(signer, "assemble", other)
+    with pytest.raises(WronglySignedError, match=r"in serialNumber$"):
+        _made(opened.signer, planned)
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [("P-256", "sha256"), ("P-384", "sha384"), ("P-521", "sha512"), ("RSA-2048", "sha256")]
 )
-def test_the_digest_is_about_as_strong_as_the_curve(kind: str, name: str) -> None:
-    signer = _signer(Keyring(KEY_ENCRYPTION_KEY), _stored(kind))
-    signed = x509.load_der_x509_certificate(signer.sign_certificate(_builder(private_key("P-384"))))
-    assert signed.signature_hash_algorithm is not None
-    assert signed.signature_hash_algorithm.name == name
+def test_a_root_is_signed_by_the_same_algorithm_as_its_certificates(kind: str, name: str) -> None:
+    key = private_key(kind)
+    assert not isinstance(key, ed25519.Ed25519PrivateKey)
+    root = sign_root(key, _builder(key))
+    root.verify_directly_issued_by(root)
+    assert root.signature_hash_algorithm is not None
+    assert root.signature_hash_algorithm.name == name
 
 
 @pytest.mark.parametrize("algorithm", RootAlgorithm)
@@ -142,7 +185,7 @@ def test_only_so_many_keys_are_kept_open(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_threads_share_one_signer() -> None:
     keyring, stored = Keyring(KEY_ENCRYPTION_KEY), _stored()
-    found: list[FileSigner] = []
+    found: list[Signer] = []
     threads = [threading.Thread(target=lambda: found.append(_signer(keyring, stored))) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -159,22 +202,26 @@ def _parts(key: PrivateKey) -> list[str]:
     return [der.hex(), repr(der), str(number), f"{number:x}", "PRIVATE KEY"]
 
 
-def test_nothing_of_a_key_shows_in_reprs_errors_or_logs(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_of_a_key_shows_in_reprs_errors_or_logs(
+    caplog: pytest.LogCaptureFixture, engine: Engine
+) -> None:
     key, stored = private_key("P-384"), _stored()
-    keyring = Keyring(KEY_ENCRYPTION_KEY)
+    keyring = Keyring(KEY_ENCRYPTION_KEY, engine)
     with caplog.at_level(logging.DEBUG):
-        signer = _signer(keyring, stored)
-        shown = [repr(signer), str(signer), f"{[signer]}", repr(keyring), repr(vars(keyring))]
+        opened = keyring.open(stored.id, stored.certificate, stored.private_key)
+        signer = opened.signer
+        shown = [repr(signer), str(signer), f"{[signer]}", repr(opened), repr(keyring), repr(vars(keyring))]
         for broken in (
             replace(stored, private_key=b"damaged"),
             replace(stored, certificate=_stored(number=1).certificate),
         ):
             with pytest.raises(WrongKeyError) as caught:
-                _signer(Keyring(KEY_ENCRYPTION_KEY), broken)
+                _signer(Keyring(KEY_ENCRYPTION_KEY, engine), broken)
             shown.append("".join(traceback.format_exception(caught.value)))
         with pytest.raises(AttributeError) as missing:
             signer.nothing  # type: ignore[attr-defined]  # noqa: B018
         shown += [str(missing.value), caplog.text]
     assert [part for part in _parts(key) for text in shown if part in text] == []
     assert not hasattr(signer, "__dict__")
-    assert [name for name in dir(signer) if not name.startswith("_")] == ["public_key", "sign_certificate"]
+    assert [name for name in dir(signer) if not name.startswith("_")] == ["public_key", "sign"]
