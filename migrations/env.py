@@ -7,6 +7,7 @@ from typing import Literal
 from alembic import context
 
 from trivet.store import types
+from trivet.store.partitions import is_partition
 from trivet.store.tables import metadata
 
 
@@ -20,10 +21,17 @@ def render_item(kind: str, item: object, autogen_context: object) -> str | Liter
     return "types.ByteText" if item is types.ByteText else "types.Json" if item is types.Json else False
 
 
+def is_ours(name: str | None, kind: str, parents: object) -> bool:
+    """Whether a name in the database is compared with the tables; partitions come and go by themselves."""
+    del parents
+    return not (kind == "table" and is_partition(name or ""))
+
+
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     compare_type=True,
     render_item=render_item,
+    include_name=is_ours,
 )
 context.run_migrations()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Row, and_, insert, select, update
 
-from trivet.store.tables import certificate_names, certificates
+from trivet.store.tables import NO_CLUSTER, certificate_names, certificates, serials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from trivet.pki.search import KeyRange, NameKind
 
@@ -71,18 +71,43 @@ def add_all(
         insert(certificates), [{name: getattr(row, name) for name in _FIELDS} for row, _ in rows]
     )
     connection.execute(
+        insert(serials),
+        [
+            {
+                "serial": row.serial,
+                "generation_id": row.generation_id,
+                "certificate_id": row.id,
+                "parent_id": row.parent_id,
+            }
+            for row, _ in rows
+        ],
+    )
+    connection.execute(
         insert(certificate_names),
-        [{"kind": kind, "key": key, "certificate_id": row.id} for row, keys in rows for kind, key in keys],
+        [
+            {"cluster_id": row.cluster_id or NO_CLUSTER, "kind": kind, "key": key, "certificate_id": row.id}
+            for row, keys in rows
+            for kind, key in keys
+        ],
     )
 
 
 def find_by_serial(connection: Connection, cluster_id: UUID | None, serial: str) -> StoredCertificate | None:
-    """The certificate with that serial in a cluster."""
-    query = select(certificates).where(
-        certificates.c.cluster_id.is_not_distinct_from(cluster_id), certificates.c.serial == serial
-    )
+    """The certificate with that serial in a cluster, unless it was pruned."""
+    query = _of_serial(serial).where(certificates.c.cluster_id.is_not_distinct_from(cluster_id))
     row = connection.execute(query).first()
     return stored_certificate(row) if row else None
+
+
+def _of_serial(serial: str) -> Select[Any]:
+    """The certificates of a serial. There is no index on `certificates.serial`; `serials` leads to their ids."""
+    joined = certificates.join(serials, certificates.c.id == serials.c.certificate_id)
+    return select(certificates).select_from(joined).where(serials.c.serial == serial)
+
+
+def serial_ids(values: Sequence[str]) -> Select[UUID]:
+    """The ids of certificates with those serials, kept or pruned, as a subquery."""
+    return select(serials.c.certificate_id).where(serials.c.serial.in_(values))
 
 
 def find_one(connection: Connection, certificate_id: UUID) -> StoredCertificate | None:
@@ -98,9 +123,8 @@ def find_all(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, StoredCe
 
 
 def with_serial(connection: Connection, serial: str) -> list[StoredCertificate]:
-    """The certificates with that serial, of all issuers."""
-    rows = connection.execute(select(certificates).where(certificates.c.serial == serial))
-    return [stored_certificate(row) for row in rows]
+    """The certificates with that serial, of all issuers, without those that were pruned."""
+    return [stored_certificate(row) for row in connection.execute(_of_serial(serial))]
 
 
 def supersede(connection: Connection, ids: Sequence[UUID], now: datetime) -> None:
@@ -122,17 +146,17 @@ def page(
     limit: int,
 ) -> list[StoredCertificate]:
     """Certificates of a cluster that meet the filter, newest first, from the first one older than `before`."""
-    conditions = [certificates.c.cluster_id == cluster_id, *_conditions(wanted, now)]
+    conditions = [certificates.c.cluster_id == cluster_id, *_conditions(cluster_id, wanted, now)]
     if before is not None:
         conditions.append(certificates.c.id < before)
     query = select(certificates).where(and_(*conditions)).order_by(certificates.c.id.desc()).limit(limit)
     return [stored_certificate(row) for row in connection.execute(query)]
 
 
-def _conditions(wanted: CertificateFilter, now: datetime) -> Iterable[ColumnElement[bool]]:
+def _conditions(cluster_id: UUID, wanted: CertificateFilter, now: datetime) -> Iterable[ColumnElement[bool]]:
     columns = certificates.c
     if wanted.serial is not None:
-        yield columns.serial == wanted.serial
+        yield columns.id.in_(serial_ids([wanted.serial]))
     if wanted.profile is not None:
         yield columns.profile == wanted.profile
     if wanted.authority is not None:
@@ -148,7 +172,7 @@ def _conditions(wanted: CertificateFilter, now: datetime) -> Iterable[ColumnElem
             "expired": and_(columns.revoked_at.is_(None), ~unexpired(now)),
         }[wanted.status]
     for key_range in wanted.ranges:
-        yield columns.id.in_(ids_in_range(key_range))
+        yield columns.id.in_(ids_in_range(cluster_id, key_range))
 
 
 def unexpired(now: datetime) -> ColumnElement[bool]:
@@ -156,11 +180,22 @@ def unexpired(now: datetime) -> ColumnElement[bool]:
     return certificates.c.not_after > now - timedelta(seconds=1)
 
 
-def ids_in_range(key_range: KeyRange) -> Any:  # noqa: ANN401  SQLAlchemy's own type for a subquery is private
-    """The ids of certificates with a name in the range, as a subquery."""
+def ids_in_range(cluster_id: UUID | ColumnElement[UUID], key_range: KeyRange) -> Select[UUID]:
+    """The ids of a cluster's certificates with a name in the range, as a subquery."""
     names = certificate_names.c
     return select(names.certificate_id).where(
-        names.kind == key_range.kind, names.key >= key_range.low, names.key < key_range.high
+        names.cluster_id == cluster_id,
+        names.kind == key_range.kind,
+        names.key >= key_range.low,
+        names.key < key_range.high,
+    )
+
+
+def ids_of_keys(cluster_id: UUID | ColumnElement[UUID], kind: NameKind, keys: Sequence[str]) -> Select[UUID]:
+    """The ids of a cluster's certificates with a name of that kind and one of the keys, as a subquery."""
+    names = certificate_names.c
+    return select(names.certificate_id).where(
+        names.cluster_id == cluster_id, names.kind == kind, names.key.in_(keys)
     )
 
 

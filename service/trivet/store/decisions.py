@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import insert, select
 
+from trivet.store.certificates import serial_ids
 from trivet.store.tables import decisions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import Connection
 
@@ -52,6 +53,7 @@ class Decision:
     request_id: str | None = None
 
 
+_RANDOM_BITS = 80  # of a UUIDv7, after the milliseconds (RFC 9562 section 5.7)
 _FIELDS = tuple(Decision.__dataclass_fields__)
 
 
@@ -67,3 +69,22 @@ def get(connection: Connection, decision_id: UUID) -> Decision | None:
     """The decision of that id."""
     row = connection.execute(select(decisions).where(decisions.c.id == decision_id)).first()
     return Decision(**{name: getattr(row, name) for name in _FIELDS}) if row else None
+
+
+def of_serial(connection: Connection, cluster_id: UUID, serial: str) -> Decision | None:
+    """The decision behind a certificate of a cluster, though the certificate itself was pruned.
+
+    Found through `serials`: a certificate and its decision get their ids in the same millisecond, which the ids
+    begin with.
+    """
+    for certificate_id in connection.scalars(serial_ids([serial])):
+        begin = certificate_id.int >> _RANDOM_BITS
+        query = select(decisions).where(
+            decisions.c.id >= UUID(int=begin << _RANDOM_BITS),
+            decisions.c.id < UUID(int=(begin + 1) << _RANDOM_BITS),
+            decisions.c.serial == serial,
+            decisions.c.cluster_id == cluster_id,
+        )
+        if row := connection.execute(query).first():
+            return Decision(**{name: getattr(row, name) for name in _FIELDS})
+    return None

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from sqlalchemy import and_, func, select, union_all, update
 
 from trivet.pki.revocation import EntryKind, name_ranges
-from trivet.store.certificates import StoredCertificate, ids_in_range, stored_certificate, unexpired
+from trivet.pki.search import exactly
+from trivet.store.certificates import (
+    StoredCertificate,
+    ids_in_range,
+    ids_of_keys,
+    serial_ids,
+    stored_certificate,
+    unexpired,
+)
 from trivet.store.clusters import ALL_CLUSTERS
-from trivet.store.tables import certificates
+from trivet.store.tables import certificate_names, certificates, clusters, serials
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import ColumnElement, Connection, Select
 
     from trivet.pki.revocation import Entry
+    from trivet.pki.search import KeyRange, NameKind
     from trivet.store.revocations import StandingEntry
 
 _SAMPLE = 20
+_ALL_IDS = (UUID(int=0), UUID(int=(1 << 128) - 1))
 _ARMS = 200  # of one UNION; SQLite takes 500
 
 
@@ -54,37 +65,76 @@ def named_by(
 def _named(entries: Sequence[Entry], scope: UUID) -> ColumnElement[bool]:
     cluster_id = certificates.c.cluster_id
     # A union, each arm of which is an index search; conditions joined by OR would be tried on every certificate.
-    named = certificates.c.id.in_(_union([arm for entry in entries for arm in _arms(entry)]))
+    named = certificates.c.id.in_(_union([arm for group in _groups(entries) for arm in _arms(group, scope)]))
     return and_(cluster_id == scope if scope != ALL_CLUSTERS else cluster_id.is_not(None), named)
 
 
-def _union(arms: Sequence[Select[UUID]]) -> Any:  # noqa: ANN401  as ids_in_range
+def _union(arms: Sequence[Select[UUID]]) -> Any:  # noqa: ANN401  SQLAlchemy's own type for a union is private
     if len(arms) <= _ARMS:
         return union_all(*arms) if len(arms) > 1 else arms[0]
     parts = [union_all(*arms[start : start + _ARMS]) for start in range(0, len(arms), _ARMS)]
     return union_all(*(select(part.subquery()) for part in parts))
 
 
-def _arms(entry: Entry) -> list[Select[UUID]]:
-    """Searches whose results together are the ids of what the entry names, in any cluster."""
-    match entry.kind:
+def _groups(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries of an object, together where they differ in nothing but their value: a search for each group."""
+    groups: dict[object, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.kind, entry.not_before, entry.include_renewed), []).append(entry)
+    return list(groups.values())
+
+
+def _arms(entries: Sequence[Entry], scope: UUID) -> list[Select[UUID]]:
+    """Searches whose results together are the ids of what the entries name in the scope, or more."""
+    first, values = entries[0], [entry.value for entry in entries]
+    match first.kind:
         case EntryKind.SERIAL_NUMBER:
-            found = [_lineage(entry)]
+            found = [_lineages(values) if first.include_renewed else serial_ids(values)]
         case EntryKind.PUBLIC_KEY:
-            found = [select(certificates.c.id).where(certificates.c.spki_sha256 == entry.value)]
+            found = [select(certificates.c.id).where(certificates.c.spki_sha256.in_(values))]
         case _:
-            found = [ids_in_range(key_range) for key_range in name_ranges(entry)]
-    if entry.not_before is None:
+            found = _name_searches(entries, scope)
+    if first.not_before is None:
         return found
-    issued = select(certificates.c.id).where(certificates.c.issued_at < entry.not_before)
+    issued = select(certificates.c.id).where(certificates.c.issued_at < first.not_before)
     return [issued.where(certificates.c.id.in_(arm)) for arm in found]
 
 
-def _lineage(entry: Entry) -> Select[UUID]:
-    """The certificate of that serial, and those renewed from it where the entry covers them."""
-    named = select(certificates.c.id).where(certificates.c.serial == entry.value)
-    if not entry.include_renewed:
-        return named
-    lineage = named.cte(recursive=True, nesting=True)
-    renewed = select(certificates.c.id).join(lineage, certificates.c.parent_id == lineage.c.id)
-    return select(lineage.union(renewed).c.id)
+def _name_searches(entries: Sequence[Entry], scope: UUID) -> list[Select[UUID]]:
+    """A search for each range of names, and one for all ranges of a kind that hold a single key.
+
+    PostgreSQL plans every search for every partition; a thousand of them take it longer to plan than to run.
+    """
+    single: dict[NameKind, list[str]] = {}
+    wide: dict[KeyRange, None] = {}
+    for key_range in (found for entry in entries for found in name_ranges(entry)):
+        if key_range == exactly(key_range.kind, key_range.low):
+            single.setdefault(key_range.kind, []).append(key_range.low)
+        else:
+            wide[key_range] = None
+    return [
+        *(_in_scope(scope, partial(ids_of_keys, kind=kind, keys=keys)) for kind, keys in single.items()),
+        *(_in_scope(scope, partial(ids_in_range, key_range=wanted)) for wanted in wide),
+    ]
+
+
+def _in_scope(scope: UUID, search: Callable[[UUID | ColumnElement[UUID]], Select[UUID]]) -> Select[UUID]:
+    """The search in a cluster; or in all of them, an index search for each, as the key begins with the cluster."""
+    if scope != ALL_CLUSTERS:
+        return search(scope)
+    return search(clusters.c.id).join_from(
+        clusters, certificate_names, certificate_names.c.cluster_id == clusters.c.id
+    )
+
+
+def _lineages(values: Sequence[str]) -> Select[UUID]:
+    """The certificates of those serials, and those renewed from them.
+
+    Walks `serials`, so that it reaches the end though links between were pruned.
+    """
+    lineage = serial_ids(values).cte(recursive=True, nesting=True)
+    renewed = select(serials.c.certificate_id).join(lineage, serials.c.parent_id == lineage.c.certificate_id)
+    descendants = lineage.union(renewed)
+    # True of every id. Without it PostgreSQL takes each lineage for a hundred long and reads the whole cluster
+    # instead of searching; a range of which it knows nothing it takes for one in two hundred.
+    return select(descendants.c.certificate_id).where(descendants.c.certificate_id.between(*_ALL_IDS))

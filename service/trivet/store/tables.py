@@ -1,6 +1,12 @@
-"""The schema. Every constraint has a name; migrations/ makes it, and a test shows that both agree."""
+"""The schema. Every constraint has a name; migrations/ makes it, and a test shows that both agree.
+
+On PostgreSQL `certificates`, `certificate_names` and `decisions` are partitioned by month (`store.partitions`).
+"""
 
 from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +35,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+NO_CLUSTER: Final = UUID(int=0)
+"""In place of the cluster of what belongs to none, in keys, which hold no null."""
 
 installations = Table(
     "installations",
@@ -112,8 +121,11 @@ decisions = Table(
     Column("request_id", String, nullable=True),
     CheckConstraint("verdict IN ('issued', 'refused')", name="verdict"),
     Index(None, "cluster_id", "id"),
+    postgresql_partition_by="RANGE (id)",
 )
 
+# Expired certificates leave `certificates` and `certificate_names` (`store.pruning`); so nothing refers to them by
+# a foreign key, and what must outlive them, the uniqueness of serials and the lineage, stands in `serials`.
 certificates = Table(
     "certificates",
     metadata,
@@ -121,7 +133,8 @@ certificates = Table(
     Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
     Column("authority", String, nullable=False),
     Column("generation_id", ForeignKey("generations.id"), nullable=False),
-    Column("serial", ByteText, nullable=False, index=True),
+    # Looked up in `serials`, which has the index.
+    Column("serial", ByteText, nullable=False),
     Column("profile", String, nullable=False),
     Column("node", String, nullable=True),
     Column("common_name", String, nullable=False),
@@ -131,22 +144,50 @@ certificates = Table(
     Column("not_before", UtcDateTime, nullable=False),
     Column("not_after", UtcDateTime, nullable=False, index=True),
     Column("der", LargeBinary, nullable=False),
-    Column("parent_id", ForeignKey("certificates.id"), nullable=True, index=True),
-    Column("decision_id", ForeignKey("decisions.id"), nullable=False),
+    Column("parent_id", Id, nullable=True),
+    Column("decision_id", Id, nullable=False),
     Column("requester", String, nullable=False),
     Column("superseded_at", UtcDateTime, nullable=True),
     Column("revoked_at", UtcDateTime, nullable=True),
     Column("revoked_by", ForeignKey("revocation_entries.id"), nullable=True),
-    UniqueConstraint("generation_id", "serial"),
     Index(None, "cluster_id", "id"),
+    Index(
+        "ix_certificates_revoked",
+        "cluster_id",
+        "id",
+        sqlite_where=text("revoked_at IS NOT NULL"),
+        postgresql_where=text("revoked_at IS NOT NULL"),
+    ),
+    postgresql_partition_by="RANGE (id)",
+)
+
+serials = Table(
+    "serials",
+    metadata,
+    # Never pruned: a serial is unique for its issuer for ever, and a lineage holds though a link of it was pruned.
+    Column("serial", ByteText, primary_key=True),
+    Column("generation_id", Id, primary_key=True),
+    Column("certificate_id", Id, nullable=False),
+    Column("parent_id", Id, nullable=True),
+    Index(
+        "ix_serials_parent_id",
+        "parent_id",
+        sqlite_where=text("parent_id IS NOT NULL"),
+        postgresql_where=text("parent_id IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
 )
 
 certificate_names = Table(
     "certificate_names",
     metadata,
+    # NO_CLUSTER for Trivet's own certificates. First in the key: a search costs what its cluster holds.
+    Column("cluster_id", Id, primary_key=True),
     Column("kind", ByteText, primary_key=True),
     Column("key", ByteText, primary_key=True),
-    Column("certificate_id", ForeignKey("certificates.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("certificate_id", Id, primary_key=True, index=True),
+    postgresql_partition_by="RANGE (certificate_id)",
+    sqlite_with_rowid=False,
 )
 
 revocation_sets = Table(
@@ -223,7 +264,7 @@ certificate_requests = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime, nullable=True),
     Column("decided_by", String, nullable=True),
-    Column("certificate_id", ForeignKey("certificates.id", ondelete="SET NULL"), nullable=True),
+    Column("certificate_id", Id, nullable=True),
     CheckConstraint("state IN ('pending', 'approved', 'issued', 'denied', 'failed')", name="state"),
     Index(None, "cluster_id", "id"),
 )
