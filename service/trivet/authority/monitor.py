@@ -1,0 +1,134 @@
+"""What the database tells a scrape: when authorities end, how its clock differs, whether it answers at all."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from trivet.authority.measures import cluster_label
+from trivet.pki.pem import from_der
+from trivet.store import monitoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from prometheus_client.metrics_core import Metric
+    from sqlalchemy import Connection
+
+    from trivet.authority.context import Authority
+    from trivet.store.monitoring import TrustedGeneration
+
+Series = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was found.
+
+    Attributes:
+        ends: by cluster, authority and state, the earliest end of a CA certificate.
+        clusters: how many there are.
+    """
+
+    ends: dict[Series, datetime] = field(default_factory=dict)
+    clusters: int = 0
+
+
+class Monitor:
+    """Looks at the database. It remembers when each CA certificate ends, as that never changes.
+
+    Attributes:
+        standing: what was read last.
+    """
+
+    def __init__(self, authority: Authority) -> None:
+        """Nothing is read yet."""
+        self._authority = authority
+        self.standing = Standing()
+        self._ends: dict[UUID, datetime] = {}
+
+    def read(self) -> None:
+        """Read what stands now; not from two threads at once. With 10,000 clusters it takes a second or two.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        with self._authority.database.read() as connection:
+            found = monitoring.trusted_generations(connection)
+            self._learn(connection, found)
+        ends: dict[Series, datetime] = {}
+        for generation in found:
+            series = (cluster_label(generation.cluster), generation.authority, generation.state)
+            ends[series] = min(self._ends[generation.id], ends.get(series, self._ends[generation.id]))
+        self.standing = Standing(ends, len({generation.cluster for generation in found} - {None}))
+
+    def clock_ahead(self) -> float | None:
+        """By how many seconds the database's clock is ahead of the service's; None where it has none of its own.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        with self._authority.database.read() as connection:
+            before = self._authority.clock()
+            theirs = monitoring.server_time(connection)
+            after = self._authority.clock()
+        return (theirs - before - (after - before) / 2).total_seconds() if theirs else None
+
+    def _learn(self, connection: Connection, found: Sequence[TrustedGeneration]) -> None:
+        new = [generation.id for generation in found if generation.id not in self._ends]
+        for key, der in monitoring.certificates_of(connection, new).items():
+            self._ends[key] = from_der(der).not_valid_after_utc
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # a registry asks for its hash
+class StandingCollector(Collector):
+    """One scrape's view: what was found last, and what this process knows by itself.
+
+    Attributes:
+        labels: of the build: version, Python, database.
+        now: the service's time.
+        is_up: whether the database answered lately; what stands is shown from memory all the same.
+        ahead: by how many seconds the database's clock is ahead; None where it is not known.
+    """
+
+    labels: dict[str, str]
+    now: datetime
+    standing: Standing
+    is_up: bool
+    ahead: float | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples."""
+        yield _gauge("trivet_build_info", "What is running; always 1.", [(self.labels, 1)])
+        yield _gauge("trivet_clock_timestamp_seconds", "The service's time.", [({}, self.now.timestamp())])
+        yield _gauge("trivet_database_up", "Whether the database answered.", [({}, float(self.is_up))])
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        yield _gauge("process_max_fds", "How many files a worker may open.", [({}, files)])
+        yield _gauge("trivet_clusters", "Clusters.", [({}, self.standing.clusters)])
+        yield _gauge(
+            "trivet_ca_not_after_timestamp_seconds",
+            "End of a CA certificate that is in a trust bundle.",
+            [
+                (dict(zip(_LABELS, key, strict=True)), end.timestamp())
+                for key, end in self.standing.ends.items()
+            ],
+        )
+        if self.ahead is not None:
+            text = "By how much the database's clock is ahead of the service's."
+            yield _gauge("trivet_database_clock_ahead_seconds", text, [({}, self.ahead)])
+
+
+_LABELS: Final = ("cluster", "authority", "state")
+
+
+def _gauge(name: str, text: str, samples: Iterable[tuple[dict[str, str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    for labels, value in samples:
+        family.add_sample(name, labels, value)
+    return family
