@@ -84,10 +84,10 @@ def test_the_unique_serial_is_a_constraint_of_the_database(connection: Connectio
     fleet.add(serial="ab")
     other = fleet.add(serial="cd")
     with pytest.raises(IntegrityError) as caught, connection.begin_nested():
-        connection.execute(text("UPDATE certificates SET serial = 'ab' WHERE serial = 'cd'"))
+        connection.execute(text("UPDATE serials SET serial = 'ab' WHERE serial = 'cd'"))
     # SQLite names the columns of a constraint, PostgreSQL the constraint.
     message = str(caught.value.orig)
-    assert "uq_certificates_generation_id_serial" in message or "certificates.serial" in message
+    assert "pk_serials" in message or "serials.serial" in message
     assert certificates.find_one(connection, other.id) == other
 
 
@@ -180,13 +180,3 @@ def test_the_whole_second_of_not_after_is_valid(
         for name in ("valid", "expired", "revoked")
     }
     assert [name for name, found in statuses.items() if found] == [status]
-
-
-def test_names_go_with_their_certificate(connection: Connection, fleet: Fleet) -> None:
-    added = fleet.add(named=rows.names("a", ("team",), ("x.example",)))
-    kept = fleet.add(named=rows.names("b"))
-    delete = text("DELETE FROM certificates WHERE serial = :serial")
-    connection.execute(delete, {"serial": added.serial})
-    keys = connection.execute(text("SELECT kind, key FROM certificate_names")).all()
-    assert sorted(map(tuple, keys)) == [("cn", "b"), ("dns", "b.")]
-    assert _page(connection, fleet.cluster) == [kept]

@@ -132,9 +132,9 @@ def test_candidates_of_any_scope_are_found(connection: Connection, scope: UUID) 
     "keys",
     [
         [],
-        [Key("Group", "nobody")],
-        [Key("Group", "')); DROP TABLE revocations; --")],
-        [Key("Group", 'quo"te\\ \N{SNOWMAN} \U0001f980')],
+        [("Group", "nobody")],
+        [("Group", "')); DROP TABLE revocations; --")],
+        [("Group", 'quo"te\\ \N{SNOWMAN} \U0001f980')],
     ],
 )
 def test_no_candidates_for_keys_that_no_entry_has(

@@ -17,21 +17,21 @@ from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 from tests.unit.pki.samples import dn, sans, signing_request
 
-from trivet.authority import issue as issuing
 from trivet.authority import revoke as revoking
 from trivet.authority.application import Issuance, Renewal
 from trivet.authority.install import OPERATOR
+from trivet.authority.issue import issue
 from trivet.authority.revoke import create_revocation
 from trivet.pki.errors import RevokedError, UnavailableError
 from trivet.pki.keys import spki_sha256
 from trivet.pki.revocation import Entry, EntryKind
-from trivet.store import revocations
+from trivet.store import issuing, issuing_postgresql
 from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import certificates
 
@@ -160,17 +160,18 @@ def _prepare(trial: Trial) -> _Course:
 def _rig(trial: Trial) -> None:
     """Take the lock out of this process, and widen the gap that it closes, as the trial wants."""
     if not trial.locked:
-        issuing.lock_shared = revoking.lock_exclusive = lambda *_: None  # type: ignore[attr-defined]
+        revoking.lock_exclusive = lambda *_: None  # type: ignore[attr-defined]
+        issuing_postgresql._LOCK = "SELECT %s::bigint[]"  # type: ignore[misc]
     if not trial.pause:
         return
-    look_up = revocations.candidates
+    look_up = issuing.read
 
-    def slowly(*arguments: object) -> object:
-        found = look_up(*arguments)  # type: ignore[arg-type]
+    def slowly(connection: Connection, wanted: issuing.Wanted) -> issuing.Ground:
+        found = look_up(connection, wanted)
         time.sleep(trial.pause)
         return found
 
-    revocations.candidates = slowly  # type: ignore[assignment]
+    issuing.read = slowly
 
 
 def _issue(course: _Course, barrier: Barrier, results: Queue[list[Attempt]]) -> None:
@@ -194,7 +195,7 @@ def _asking(world: World, course: _Course, number: int, target: _Target) -> Call
         # Authenticated before the revocation, as whoever holds a connection open is.
         requester = world.holder(child)
         wish = Renewal(child, CLUSTER, csr(key=2))
-    return lambda: issuing.issue(world.authority, requester, wish).stored.serial
+    return lambda: issue(world.authority, requester, wish).stored.serial
 
 
 def _attempts(number: int, ask: Callable[[], str], breath: float) -> Iterator[Attempt]:

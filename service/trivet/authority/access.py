@@ -46,6 +46,7 @@ class Permission(StrEnum):
     WRITE_TOKEN = "tokens:write"  # noqa: S105  a permission, not a secret
     READ_TOKEN = "tokens:read"  # noqa: S105
     READ_AUDIT = "audit:read"
+    READ_METRICS = "metrics:read"
 
 
 class Role(StrEnum):
@@ -72,6 +73,7 @@ PERMISSIONS: Final = {
         Permission.READ_REVOCATION,
         Permission.READ_TOKEN,
         Permission.READ_AUDIT,
+        Permission.READ_METRICS,
     },
     # Only with the certificate's own key: a token, however mighty, does not prove possession.
     Role.HOLDER: _READ | {Permission.RENEW, Permission.ISSUE},
@@ -89,6 +91,7 @@ class Requester:
         certificate: the certificate whose key they hold, for holders.
         request_id: of the HTTP request, for records.
         expires_at: when the token ends that vouches for them; None for never.
+        token_id: of the access token that they were known by.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Requester:
     certificate: StoredCertificate | None = None
     request_id: str | None = None
     expires_at: datetime | None = None
+    token_id: UUID | None = None
 
     @property
     def node(self) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trivet.authority.once import fingerprint
-from trivet.pki.csr import CertificateRequest, parse_certificate_request
+from trivet.pki.csr import CertificateRequest, is_self_signed, parse_certificate_request
 from trivet.pki.errors import AuthenticationError, BadCSRError, Refusal, RejectedIdentifierError
 from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE, profile_named
 from trivet.pki.names import is_plain
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from trivet.authority.access import Requester
+    from trivet.pki.csr import Verifier
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
     from trivet.pki.subjects import ClusterNames
     from trivet.store.certificates import StoredCertificate
+    from trivet.store.issuing import Standing
 
 
 _SHOWN = 80
@@ -99,12 +101,14 @@ class Application:
         """The ids of all certificates that vouch for the wish; a renewal's and its requester's should be one."""
         return frozenset(held.id for held in (self.current, self.requester.certificate) if held)
 
-    def as_of(self, stored: Mapping[UUID, StoredCertificate]) -> Application:
+    def as_of(self, stored: Mapping[UUID, Standing]) -> Application:
         """The same, with the certificates that vouch for it as they are stored now.
 
         Raises:
             AuthenticationError: one is no longer kept, so it vouches for nothing.
         """
+        if not self.vouching_ids:
+            return self
         if not self.vouching_ids <= stored.keys():
             message = "the certificate that vouches for this is no longer kept; ask an issuer for a new one"
             raise AuthenticationError(message)
@@ -124,7 +128,7 @@ class Application:
         )
 
 
-def _updated(held: StoredCertificate, stored: Mapping[UUID, StoredCertificate]) -> StoredCertificate:
+def _updated(held: StoredCertificate, stored: Mapping[UUID, Standing]) -> StoredCertificate:
     # Only what may have changed: what was signed stays as it was when its signature was verified.
     now = stored[held.id]
     return replace(
@@ -132,15 +136,17 @@ def _updated(held: StoredCertificate, stored: Mapping[UUID, StoredCertificate]) 
     )
 
 
-def prepare(requester: Requester, wish: Issuance | Renewal) -> Application:
-    """Read the request: parsing and proof of possession need no transaction."""
+def prepare(
+    requester: Requester, wish: Issuance | Renewal, verifier: Verifier = is_self_signed
+) -> Application:
+    """Read the request: parsing and proof of possession (by `verifier`) need no transaction."""
     action = "renew" if isinstance(wish, Renewal) else "issue"
     name = wish.current.profile if isinstance(wish, Renewal) else wish.profile
     digest = hashlib.sha256(wish.request).hexdigest()
     profile: Profile | None = None
     try:
         profile = _profile(wish)
-        request = parse_certificate_request(wish.request)
+        request = parse_certificate_request(wish.request, verifier)
     except Refusal as refusal:
         return Application(requester, action, wish, _shown(name), digest, profile, refusal=refusal)
     return Application(requester, action, wish, name, request.sha256, profile, request)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from trivet.authority import measures
 from trivet.authority.access import Requester, Role
+from trivet.authority.memory import known_generation
 from trivet.pki.errors import AuthenticationError
 from trivet.pki.kubernetes import ALL_PROFILES
 from trivet.pki.pem import from_der
@@ -19,11 +21,16 @@ from trivet.signing.encryption import WrongKeyError
 from trivet.store import authorities, certificates, tokens
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from cryptography import x509
+    from sqlalchemy import Connection
 
     from trivet.authority.context import Authority
+    from trivet.store.authorities import Authority as Owner
     from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
+    from trivet.store.tokens import Token
 
 _log = logging.getLogger(__name__)
 
@@ -37,17 +44,43 @@ def authenticate_token(authority: Authority, secret: str, request_id: str | None
     Raises:
         AuthenticationError: malformed, unknown or expired.
     """
+    secret_hash = _hash_of(authority, secret)
+    with authority.database.read() as connection:
+        token = tokens.find_by_hash(connection, secret_hash)
+    if token is None:
+        measures.authentication_failed("unknown")
+        authority.memory.tokens.forget(secret_hash)
+        message = "the access token is unknown or was deleted; ask an administrator for a new one"
+        raise AuthenticationError(message)
+    authority.memory.tokens.put(secret_hash, token)
+    return _requester(authority, token, request_id)
+
+
+def recognise_token(authority: Authority, secret: str, request_id: str | None = None) -> Requester | None:
+    """Find the requester without a look into the database, if this process has seen the token before.
+
+    For what is decided by `issue_all` only, which looks again whether the token still stands.
+
+    Raises:
+        AuthenticationError: malformed or expired.
+    """
+    token = authority.memory.tokens.get(_hash_of(authority, secret))
+    return _requester(authority, token, request_id) if token is not None else None
+
+
+def _hash_of(authority: Authority, secret: str) -> str:
     if not _TOKEN.fullmatch(secret):
+        measures.authentication_failed("malformed")
         message = (
             f"the bearer token is malformed; an access token looks like {TOKEN_PREFIX}… and has 50 characters"
         )
         raise AuthenticationError(message)
-    with authority.database.read() as connection:
-        token = tokens.find_by_hash(connection, authority.key_encryption_key.token_hash(secret))
-    if token is None:
-        message = "the access token is unknown or was deleted; ask an administrator for a new one"
-        raise AuthenticationError(message)
+    return authority.key_encryption_key.token_hash(secret)
+
+
+def _requester(authority: Authority, token: Token, request_id: str | None) -> Requester:
     if token.expires_at is not None and token.expires_at <= authority.clock():
+        measures.authentication_failed("expired")
         message = f"the access token expired at {token.expires_at:%Y-%m-%dT%H:%M:%SZ}; ask for a new one"
         raise AuthenticationError(message)
     return Requester(
@@ -56,6 +89,7 @@ def authenticate_token(authority: Authority, secret: str, request_id: str | None
         token.cluster_id,
         request_id=request_id,
         expires_at=token.expires_at,
+        token_id=token.id,
     )
 
 
@@ -72,6 +106,7 @@ def authenticate_certificate(
     """
     stored = find_issued(authority, certificate)
     if stored is None or stored.cluster_id is None:
+        measures.authentication_failed("certificate")
         message = "the client certificate was not issued by this Trivet; use one that was, or an access token"
         raise AuthenticationError(message)
     name = f"certificate:{stored.serial} ({stored.common_name})"
@@ -91,8 +126,8 @@ def find_issued(authority: Authority, certificate: x509.Certificate) -> StoredCe
         stored = next((candidate for candidate in found if candidate.der == der), None)
         if stored is None:
             return None
-        generation = authorities.generation(connection, stored.generation_id)
-        owner = authorities.owner(connection, generation.authority_id)
+        generation = known_generation(authority, connection, stored.generation_id)
+        owner = _known_owner(authority, connection, generation.authority_id)
     profile = ALL_PROFILES.get(stored.profile)
     as_signed = (
         profile is not None
@@ -107,6 +142,14 @@ def find_issued(authority: Authority, certificate: x509.Certificate) -> StoredCe
         )
         return None
     return stored
+
+
+def _known_owner(authority: Authority, connection: Connection, authority_id: UUID) -> Owner:
+    owner = authority.memory.owners.get(authority_id)
+    if owner is None:
+        owner = authorities.owner(connection, authority_id)
+        authority.memory.owners.put(authority_id, owner)
+    return owner
 
 
 def _is_signed_by(authority: Authority, generation: Generation, certificate: x509.Certificate) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from trivet.authority.memory import Memory
 from trivet.pki.serials import SERIAL_BITS, SerialNumber, serial_from_random
 from trivet.pki.validity import BACKDATE
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from trivet.signing.encryption import KeyEncryptionKey
+    from trivet.signing.engine import Engine
     from trivet.signing.file import Keyring
     from trivet.store.engine import Database
 
@@ -46,6 +48,7 @@ class Authority:
     Attributes:
         clock: gives the time, aware and in UTC.
         random_bits: gives that many unpredictable bits, as `secrets.randbits` does.
+        memory: what this process remembers of the database.
     """
 
     database: Database
@@ -54,6 +57,12 @@ class Authority:
     clock: Callable[[], datetime]
     random_bits: Callable[[int], int]
     policy: Policy = field(default_factory=Policy)
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def engine(self) -> Engine:
+        """Who verifies the signatures of requests, and signs."""
+        return self.keyring.engine
 
     def new_serial(self) -> SerialNumber:
         """A random serial number of 159 bits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from trivet.authority import once, record
@@ -16,7 +15,7 @@ from trivet.pki.names import parse_cluster_name
 from trivet.pki.pem import UNREADABLE, from_pem, to_der
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
 from trivet.pki.roots import RootAlgorithm, check_imported_root, root_builder, root_subject, root_validity
-from trivet.signing.file import FileSigner, generate_key
+from trivet.signing.file import generate_key, sign_root
 from trivet.store import authorities, clusters
 from trivet.store.authorities import Generation, GenerationState
 from trivet.store.clusters import Cluster
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from cryptography import x509
     from sqlalchemy import Connection
 
     from trivet.authority.context import Authority
@@ -109,7 +109,7 @@ def make_root(
     subject = root_subject(root, cluster)
     validity = root_validity(authority.clock())
     builder = root_builder(subject, key.public_key(), authority.new_serial(), validity)
-    return x509.load_der_x509_certificate(FileSigner(key).sign_certificate(builder)), key
+    return sign_root(key, builder), key
 
 
 def _imported(

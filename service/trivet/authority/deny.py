@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from trivet.authority import measures
 from trivet.authority.access import Permission, Requester, require_permission
 from trivet.pki.errors import AccessDeniedError, Refusal
 from trivet.store import clusters, decisions
@@ -67,3 +68,4 @@ def record_refusal(
         )
         decisions.add_all(connection, [decision])
     refusal.decision = str(decision.id)
+    measures.decided(found, _UNREAD, action, refusal)

@@ -11,10 +11,11 @@ from trivet.pki.subjects import names_of
 from trivet.store.clusters import ALL_CLUSTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
+    from trivet.authority.case import Draft
     from trivet.pki.names import Names
     from trivet.pki.revocation import Key
     from trivet.store.certificates import StoredCertificate
@@ -40,10 +41,10 @@ def keys_of(identity: Identity, current: StoredCertificate | None) -> frozenset[
 
 
 def judge(
-    identity: Identity,
+    draft: Draft,
     current: StoredCertificate | None,
     cluster_id: UUID,
-    candidates: Iterable[StandingEntry],
+    candidates: Sequence[StandingEntry],
     now: datetime,
 ) -> tuple[list[dict[str, Any]], StandingEntry | None]:
     """Compare with every candidate entry of the cluster, and of all clusters.
@@ -53,15 +54,16 @@ def judge(
     Returns:
         what was considered, for the decision record; and the first entry that bans the application.
     """
-    own_keys = keys_of(identity, current)
+    if not candidates:
+        return [], None
     existing = identity_of_stored(current) if current else None
     considered: list[dict[str, Any]] = []
     ban: StandingEntry | None = None
     for standing in sorted(candidates, key=lambda candidate: (candidate.object_name, candidate.position)):
-        if standing.scope not in {cluster_id, ALL_CLUSTERS} or not _shares_key(standing, own_keys):
+        if standing.scope not in {cluster_id, ALL_CLUSTERS} or not _shares_key(standing, draft.keys):
             continue
         entry = standing.entry
-        matched = matches(entry, identity) and entry.covers(now)
+        matched = matches(entry, draft.identity) and entry.covers(now)
         if existing is not None and current is not None:
             matched = matched or (matches(entry, existing) and entry.covers(current.issued_at))
         considered.append(_considered(standing, matched=matched))

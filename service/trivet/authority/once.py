@@ -25,6 +25,22 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()
 
 
+def check_key(key: str | None) -> None:
+    """Refuse what is no key.
+
+    Raises:
+        InvalidError: it is not 1 to 255 visible ASCII characters.
+    """
+    if key is not None and not _KEY.fullmatch(key):
+        message = "an Idempotency-Key has 1 to 255 visible ASCII characters, like a UUID"
+        raise InvalidError(message)
+
+
+def key_reused() -> IdempotencyError:
+    """The refusal of a key that came with something else before."""
+    return IdempotencyError("this Idempotency-Key came with a different request before; use a new one")
+
+
 def take(
     connection: Connection, requester: Requester, key: str | None, asked: str, reference: str, now: datetime
 ) -> str | None:
@@ -39,14 +55,11 @@ def take(
     """
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        message = "an Idempotency-Key has 1 to 255 visible ASCII characters, like a UUID"
-        raise InvalidError(message)
+    check_key(key)
     wanted = idempotency.Claim(requester.name, key, asked, reference)
     held = idempotency.claim(connection, wanted, now)
     if held.fingerprint != asked:
-        message = "this Idempotency-Key came with a different request before; use a new one"
-        raise IdempotencyError(message)
+        raise key_reused()
     return held.reference if held.reference != reference else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trivet.authority import once, record
+from trivet.authority import measures, once, record
 from trivet.authority.access import Permission, Requester
 from trivet.authority.context import LockoutGuard
 from trivet.authority.preview import Preview, look_ahead, scope_cluster
@@ -81,6 +81,7 @@ def create_revocation(
         earlier = once.take(connection, requester, idempotency_key, asked, str(revocation_id), now)
         standing = revocations.find(connection, scope, wanted.namespace, wanted.name)
         if standing is not None and str(standing.id) == earlier:
+            measures.replayed()
             return Revoked(standing, replayed=True)
         if earlier is not None and standing is None:
             message = "what this Idempotency-Key made was deleted since; use a new key"
@@ -108,6 +109,7 @@ def create_revocation(
         revocations.add(connection, stored, version)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
         _audit(authority, connection, requester, "revocation.create", stored, marked)
+    measures.revocation_changed("create", found, added=len(entries), marked=marked)
     return Revoked(stored, marked, preview.warnings)
 
 
@@ -156,6 +158,7 @@ def replace_revocation(
         revocations.update_object(connection, changed)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
         _audit(authority, connection, requester, "revocation.replace", changed, marked)
+    measures.revocation_changed("replace", found, added=len(fresh), marked=marked)
     return Revoked(changed, marked, preview.warnings)
 
 
@@ -181,6 +184,7 @@ def delete_revocation(
         revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
         revocations.mark_deleted(connection, standing.id, now)
         _audit(authority, connection, requester, "revocation.delete", standing, 0)
+    measures.revocation_changed("delete", found, added=0, marked=0)
 
 
 def get_revocation(

@@ -11,6 +11,8 @@ from datetime import timedelta
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
+from trivet.authority import measures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
@@ -44,9 +46,11 @@ class Chore:
         try:
             self.due = self.action()
             self.failures = 0
+            measures.chore_ended(self.name, failed=False, due=self.due)
         except Exception as error:  # noqa: BLE001  whatever it was, the next try may work; the service goes on
             wait = min(_FIRST_RETRY * 2**self.failures, _LAST_RETRY)
             self.due, self.failures = now + wait, min(self.failures + 1, 10)
+            measures.chore_ended(self.name, failed=True, due=self.due)
             _log.warning("%s failed: %s; again in %d s", self.name, error, wait.total_seconds())
 
 
@@ -62,6 +66,8 @@ class Housekeeper:
 
     def start(self) -> None:
         """Begin."""
+        for chore in self._chores:
+            measures.chore_due(chore.name, chore.due)
         self._thread.start()
 
     def stop(self) -> None:

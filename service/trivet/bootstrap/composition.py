@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, exc, make_url
 
+from trivet.authority import measures
 from trivet.authority.context import Authority, LockoutGuard, Policy
 from trivet.authority.install import NotReadyError, check_ready
 from trivet.bootstrap.clock import now
 from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import read_secret
+from trivet.bootstrap.randomness import RandomBits
 from trivet.pki.errors import UnavailableError
 from trivet.signing.encryption import KeyEncryptionKey, WrongKeyError
+from trivet.signing.engine import CRYPTOGRAPHY
 from trivet.signing.file import Keyring
 from trivet.store.engine import Database
 from trivet.store.migrate import current_revision, newest_revision
@@ -25,17 +28,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trivet.settings import ServerSettings
+    from trivet.signing.engine import Engine
 
 
 def build_authority(settings: ServerSettings) -> Authority:
     """Wire what the use cases need; nothing connects yet.
 
     Raises:
-        StartError: the key-encryption key or the database URL is missing or malformed.
+        StartError: the key-encryption key or the database URL is missing or malformed; or the engine is missing.
     """
     key = key_encryption_key(settings)
     policy = Policy(timedelta(seconds=settings.backdate_seconds), LockoutGuard(settings.lockout_guard))
-    return Authority(build_database(settings), Keyring(key), key, now, secrets.randbits, policy)
+    return Authority(
+        build_database(settings), Keyring(key, build_engine(settings)), key, now, RandomBits(), policy
+    )
+
+
+def build_engine(settings: ServerSettings) -> Engine:
+    """Who signs, and verifies the signatures of requests.
+
+    Raises:
+        StartError: its package is not installed.
+    """
+    if settings.engine == "cryptography":
+        return CRYPTOGRAPHY
+    try:
+        from trivet.signing.aws_lc import AwsLcEngine  # noqa: PLC0415  its package is an extra
+    except ModuleNotFoundError as error:
+        message = (
+            f"engine is aws-lc, but the package {error.name} is not installed: pip install 'trivet[server,fast]',"
+            " or set engine to cryptography"
+        )
+        raise StartError(message) from error
+    return AwsLcEngine()
 
 
 def build_database(settings: ServerSettings) -> Database:
@@ -45,7 +70,7 @@ def build_database(settings: ServerSettings) -> Database:
         StartError: the URL is malformed, or its driver is not installed.
     """
     try:
-        return Database(settings.database_url.get_secret_value())
+        return Database(settings.database_url.get_secret_value(), on_failure=measures.database_failed)
     except ModuleNotFoundError as error:
         message = f"the driver {error.name} is not installed: pip install 'trivet[server,postgres]'"
         raise StartError(message) from error
@@ -171,12 +196,12 @@ def check_startable(settings: ServerSettings) -> None:
     """Find out before serving what would keep the service from working.
 
     Raises:
-        StartError: the key-encryption key, the database, its schema or the clock.
+        StartError: the key-encryption key, the engine, the database, its schema or the clock.
     """
-    key = key_encryption_key(settings)
+    key, engine = key_encryption_key(settings), build_engine(settings)
     with opened(settings) as database:
         check_schema(database)
         try:
-            check_ready(Authority(database, Keyring(key), key, now, secrets.randbits))
+            check_ready(Authority(database, Keyring(key, engine), key, now, secrets.randbits))
         except (NotReadyError, WrongKeyError) as error:
             raise StartError(str(error)) from error

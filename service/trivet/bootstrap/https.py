@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from trivet.authority import measures
 from trivet.authority.install import issue_service_certificate
 from trivet.client.keys import build_request, new_key
 from trivet.pki.keys import KeyAlgorithm
@@ -57,4 +58,5 @@ class HttpsCertificate:
         validity = validity_of(certificate)
         lifetime = validity.not_after - self._authority.clock()
         due = validity.not_after - max(lifetime, timedelta()) * (1 - _RENEWED_AFTER)
+        measures.https_certificate(validity.not_after)
         return to_pem([certificate]), key, due

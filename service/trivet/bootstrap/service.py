@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.config
 import os
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
+from trivet.authority import measures
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import is_private
 from trivet.bootstrap.https import HttpsCertificate
+from trivet.bootstrap.metrics import CountedWorkers, Footprint, shared_metrics
+from trivet.bootstrap.pruning import Pruning
 from trivet.pki.errors import UnavailableError
 from trivet.store import idempotency
 from trivet.web.app import WebOptions, create_app
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _CONNECTIONS = 4096  # of one process; beyond it uvicorn answers 503 at once
 _BACKLOG = 2048
+_COLLECTED_AFTER = 20_000  # objects more than were freed
+_FOOTPRINT_EVERY = timedelta(seconds=10)
 _KEYS_KEPT = timedelta(hours=24)
 _KEYS_FORGOTTEN_EVERY = timedelta(hours=1)
 
@@ -60,8 +65,9 @@ def serve(settings: ServerSettings) -> None:
         QuietServer(config).run(sockets=[listener])
         worker.close()
         return
-    supervisor = Multiprocess(config, sockets=[listener])
-    supervisor.run()
+    with shared_metrics() as folder:
+        supervisor = CountedWorkers(config, [listener], folder)
+        supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         message = "a worker could not start; the log says why"
         raise StartError(message)
@@ -116,6 +122,13 @@ def uvicorn_config(settings: ServerSettings, worker: Worker) -> uvicorn.Config:
     )
 
 
+def _spare_collections() -> None:
+    """Let the garbage collector look at what requests leave, not again and again at what was made at the start."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, 20, 50)
+
+
 class QuietServer(uvicorn.Server):
     """Ends with status 0 on SIGTERM: uvicorn would raise the signal again once it has shut down."""
 
@@ -155,12 +168,25 @@ class Worker:
     def __call__(self) -> FastAPI:
         """Give uvicorn the application, and begin the chores."""
         settings, authority = self._settings, self.authority
-        chores = [Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock())]
+        measures.tell_clusters_apart(wanted=settings.metrics_per_cluster)
+        footprint = Footprint(authority.clock, _FOOTPRINT_EVERY)
+        footprint.note()
+        retention = timedelta(days=settings.retention_days)
+        chores = [
+            Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock()),
+            Chore(Footprint.NAME, footprint.note, authority.clock()),
+            *Pruning(authority, retention, keep_detached=settings.prune == "detach").chores(),
+        ]
         if self._https is not None:
             chores.append(Chore("renewing the HTTPS certificate", self._https.renew, self._https.renewal_due))
         self._housekeeper = Housekeeper(chores, authority.clock)
         self._housekeeper.start()
-        options = WebOptions(rate_per_second=settings.rate_per_second, burst=settings.burst)
+        _spare_collections()
+        options = WebOptions(
+            rate_per_second=settings.rate_per_second,
+            burst=settings.burst,
+            metrics_public=settings.metrics_public,
+        )
         return create_app(authority, options=options)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -18,6 +19,14 @@ DEFAULT_PORT: Final = 8443
 _EIGHT_HOURS: Final = 8 * 60 * 60
 
 
+_MOST_WORKERS: Final = 8  # SQLite has one writer; who has more cores for it says so
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, up to eight."""
+    return min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+
+
 class ServerSettings(LayeredSettings):
     """What `trivet serve` and the commands next to it (`db`, `doctor`) work with.
 
@@ -27,11 +36,16 @@ class ServerSettings(LayeredSettings):
         key_encryption_key_file: a file that holds it.
         host: the address to listen on.
         port: the port to listen on.
-        workers: how many processes answer.
+        workers: how many processes answer; by default one for each core that this service may use.
+        engine: what verifies and makes signatures: `cryptography` (OpenSSL), or `aws-lc` (`trivet[fast]`).
         tls: HTTPS; plain HTTP is for a proxy on the same machine that ends TLS.
         names: host names and addresses in the service's own certificate; empty for `host_names`' default.
         backdate_seconds: how far notBefore lies before the time of issue.
         lockout_guard: warn of a revocation that locks out a control plane, or refuse it.
+        retention_days: how long a certificate is kept after it expired; its serial and decision stay for good.
+        prune: what becomes of a month's partition then (PostgreSQL): dropped, or detached to be archived.
+        metrics_public: `/metrics` without an access token.
+        metrics_per_cluster: series carry the name of their cluster; installations of thousands leave it out.
         rate_per_second: requests a second that one requester may send in the long run.
         burst: requests that one requester may send at once.
         log_level: the least level that is logged.
@@ -48,11 +62,16 @@ class ServerSettings(LayeredSettings):
     key_encryption_key_file: Path | None = None
     host: str = Field(default=DEFAULT_HOST, min_length=1)
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: int = Field(default_factory=usable_cores, ge=1, le=256)
+    engine: Literal["cryptography", "aws-lc"] = "cryptography"
     tls: bool = True
     names: Annotated[tuple[str, ...], NoDecode] = ()
     backdate_seconds: int = Field(default=300, ge=0, lt=_EIGHT_HOURS)
     lockout_guard: Literal["warn", "refuse"] = "warn"
+    retention_days: int = Field(default=90, ge=1, le=36_500)
+    prune: Literal["drop", "detach"] = "drop"
+    metrics_public: bool = False
+    metrics_per_cluster: bool = True
     rate_per_second: float = Field(default=50, gt=0)
     burst: int = Field(default=200, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

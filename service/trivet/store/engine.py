@@ -1,23 +1,26 @@
-"""The only file that knows SQLite from PostgreSQL: connections, transactions, locks, errors.
+"""What differs between SQLite and PostgreSQL: connections, transactions, locks, errors.
+
+(Besides this file only the hot path's statements are written for each: `store.issuing`.)
 
 A write transaction on SQLite is BEGIN IMMEDIATE, so one writer at a time holds the whole database; that is the
-revocation lock, too. On PostgreSQL the lock is a transaction-scoped advisory lock for each revocation scope, under
-READ COMMITTED: a statement that runs after the lock was granted sees all that was committed before it.
+revocation lock, too. Its writers take turns (`store.turns`). On PostgreSQL the lock is a transaction-scoped advisory
+lock for each revocation scope, under READ COMMITTED: a statement that runs after the lock was granted sees all that
+was committed before it.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, TextClause, create_engine, event, exc, make_url, text
 
 from trivet.pki.errors import ConflictError, InvalidError, UnavailableError
+from trivet.store.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
     from sqlalchemy import Engine
@@ -27,11 +30,25 @@ _SQLITE_DEFECT = "SQLITE_ERROR"  # a wrong statement or a missing table, which t
 _POSTGRESQL_UNIQUE = "23505"
 # Where the answer to a COMMIT was lost, only the Idempotency-Key tells whether it took place.
 _UNAVAILABLE = "the database cannot be reached or is too busy; try again, with the same Idempotency-Key"
+Failure = Literal["unavailable", "busy", "conflict"]
+"""How a transaction failed: the database was away, too busy, or another transaction was first."""
+
 _LOCK_KEY_BITS = 63
 _BUSY_MILLISECONDS = 10_000
 _POSTGRESQL_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+    "-c timezone=UTC -c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=30s"
+    # A Trivet that vanished must not hold the revocation lock for long.
+    " -c tcp_keepalives_idle=4 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 )
+# A server that vanished without a word (a pulled plug, a firewall that forgot) is noticed in ten seconds.
+_POSTGRESQL_CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "options": _POSTGRESQL_OPTIONS,
+}
 
 
 class Database:
@@ -43,33 +60,37 @@ class Database:
         InvalidError: a value cannot be stored; whoever checks what they were sent never meets it.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 12, on_failure: Callable[[Failure], None] = lambda _: None
+    ) -> None:
         """Prepare the engine; nothing connects yet.
 
         Args:
             url: `sqlite:////path/to/trivet.db` or `postgresql://…`.
-            pool_size: the most connections of this process.
+            pool_size: the most connections of this process: one for each thread that uses the database.
+            on_failure: is told of each transaction that fails.
         """
         self.engine = _engine(url, pool_size)
+        self._on_failure = on_failure
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        # One writer at a time anyway: waiting here is fair and quick, SQLite's busy handler sleeps and starves.
-        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        self._turns = Turns(self.engine.url.database) if self.is_sqlite else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind."""
-        with (
-            _translated_errors(),
-            self._writer,
-            self.engine.connect() as connection,
-            connection.execution_options(trivet_write=True).begin(),
-        ):
-            yield connection
+        with _translated_errors(self._on_failure), self.engine.connect() as connection:
+            write = connection.execution_options(trivet_write=self._turns or True)
+            with write.begin():
+                yield write
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with _translated_errors(), self.engine.connect() as connection, connection.begin():
+        with (
+            _translated_errors(self._on_failure),
+            self.engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def dispose(self) -> None:
@@ -93,7 +114,7 @@ def _engine(url: str, pool_size: int) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         isolation_level="READ COMMITTED",
-        connect_args={"connect_timeout": 5, "options": _POSTGRESQL_OPTIONS},
+        connect_args=_POSTGRESQL_CONNECTION,
     )
 
 
@@ -105,33 +126,56 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401  t
         "journal_mode=WAL",
         "synchronous=FULL",  # a certificate that left must be on disk
         "foreign_keys=ON",
+        "cache_size=-32768",  # KiB; random serials and key hashes touch pages all over their indexes
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    is_write = connection.get_execution_options().get("trivet_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+    turns: Turns | None = connection.get_execution_options().get("trivet_write")
+    with driver_connection(connection) as driver:
+        if turns is None:
+            driver.execute("BEGIN")
+        else:
+            turns.begin(driver)
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def driver_connection(connection: Connection) -> Iterator[Any]:
+    """The driver's own connection under SQLAlchemy's, in the same transaction; errors come as SQLAlchemy's."""
+    driver = connection.connection.driver_connection
+    dialect = connection.dialect
+    try:
+        yield driver
+    except dialect.loaded_dbapi.Error as error:
+        if dialect.is_disconnect(error, driver, None):
+            connection.invalidate(error)
+            connection.engine.dispose()  # the other connections have lost their server, too
+        base = dialect.loaded_dbapi.Error
+        raise exc.DBAPIError.instance(None, None, error, base, dialect=dialect) from error
+
+
+@contextmanager
+def _translated_errors(on_failure: Callable[[Failure], None]) -> Iterator[None]:
     try:
         yield
     except exc.IntegrityError as error:
         if not _is_unique_violation(error):
             raise
+        on_failure("conflict")
         message = "something of that name or key was created at the same time; look at it and try again"
         raise ConflictError(message) from error
     except exc.DataError as error:
         message = "a text holds characters that cannot be stored, or is too long"
         raise InvalidError(message) from error
     except exc.TimeoutError as error:  # of the connection pool
+        on_failure("busy")
         raise UnavailableError(_UNAVAILABLE) from error
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError) as error:
         # InternalError: a server in recovery refuses to write, or one that shuts down has ended the transaction.
         if getattr(error.orig, "sqlite_errorname", None) == _SQLITE_DEFECT:
             raise
+        on_failure("unavailable")
         raise UnavailableError(_UNAVAILABLE) from error
 
 
@@ -155,7 +199,12 @@ def _lock(connection: Connection, function: str, scopes: Iterable[UUID]) -> None
         return  # BEGIN IMMEDIATE holds the database already
     # In one order for all, so that no two transactions wait for each other.
     for scope in sorted(set(scopes)):
-        connection.execute(text(f"SELECT {function}(:key)"), {"key": scope.int % (1 << _LOCK_KEY_BITS)})
+        connection.execute(text(f"SELECT {function}(:key)"), {"key": lock_key(scope)})
+
+
+def lock_key(scope: UUID) -> int:
+    """The number of a scope's advisory lock on PostgreSQL."""
+    return scope.int % (1 << _LOCK_KEY_BITS)
 
 
 def candidates_statement(connection: Connection) -> TextClause:

@@ -135,9 +135,9 @@ def add_entries(connection: Connection, entries: Sequence[StandingEntry], versio
     ]
     connection.execute(insert(revocation_entries), rows)
     keys = [
-        {"kind": key.kind, "value": key.value, "entry_id": standing.id}
+        {"kind": kind, "value": value, "entry_id": standing.id}
         for standing in entries
-        for key in entry_keys(standing.entry)
+        for kind, value in entry_keys(standing.entry)
     ]
     connection.execute(insert(revocation_entry_keys), keys)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
@@ -19,12 +20,15 @@ from trivet.authority.health import check_database
 from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import Services
+from trivet.web.issuing import Issuing
 from trivet.web.limits import RateLimit
+from trivet.web.metrics import add_metrics
 from trivet.web.middleware import RequestContext
 from trivet.web.offload import Offload
 from trivet.web.openapi import complete_document
 from trivet.web.problems import MAX_FAULTS, PROBLEM_TYPE, describe, pointer, problem
 from trivet.web.rest import BODY_SCHEMAS, router
+from trivet.web.rest.direct import DirectRoutes, Fork
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,21 +45,30 @@ _STATUS_SLUGS = {404: "notFound", 405: "methodNotAllowed"}
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
-    """Limits on what one requester may send: requests a second, how many at once, bytes in a body."""
+    """What the operator chose.
+
+    Attributes:
+        rate_per_second: requests that one requester may send in the long run.
+        burst: requests that one requester may send at once.
+        max_body_bytes: in a body.
+        metrics_public: `/metrics` without an access token.
+    """
 
     rate_per_second: float = 50.0
     burst: int = 200
     max_body_bytes: int = 1024 * 1024
+    metrics_public: bool = False
 
 
 def create_app(authority: Authority, *, options: WebOptions | None = None) -> FastAPI:
     """Build the ASGI application over an authority."""
     chosen = options or WebOptions()
-    offload = Offload()
+    offload, issuing = Offload(), Issuing(authority)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await asyncio.to_thread(issuing.close)
         offload.close()
 
     app = FastAPIOffline(
@@ -70,11 +83,16 @@ def create_app(authority: Authority, *, options: WebOptions | None = None) -> Fa
         separate_input_output_schemas=False,
     )
     limit = RateLimit(chosen.rate_per_second, chosen.burst, time.monotonic)
-    app.state.services = Services(authority, offload, limit)
+    app.state.services = Services(authority, offload, issuing, limit)
     app.include_router(router, prefix=API)
     _add_health(app, authority, offload)
+    add_metrics(app, authority, public=chosen.metrics_public)
     _add_refusals(app)
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
+    direct = DirectRoutes(app, prefix=API, on_refusal=_on_refusal)
+    app.middleware_stack = Fork(
+        direct, RequestContext(direct, chosen.max_body_bytes), app.build_middleware_stack()
+    )
     complete_document(app, BODY_SCHEMAS)
     return app
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from trivet.authority import measures
 from trivet.authority.access import Permission, Requester, require_permission
-from trivet.authority.authenticate import authenticate_certificate, authenticate_token
+from trivet.authority.authenticate import authenticate_certificate, authenticate_token, recognise_token
 from trivet.authority.deny import require_or_record
 from trivet.pki.errors import AccessDeniedError, AuthenticationError
 from trivet.web import logs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trivet.authority.context import Authority
+    from trivet.web.issuing import Issuing
     from trivet.web.limits import RateLimit
     from trivet.web.offload import Offload
 
@@ -28,16 +30,18 @@ class Services:
 
     authority: Authority
     offload: Offload
+    issuing: Issuing
     limit: RateLimit
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A request on its way to a use case: who asks, and what runs it."""
+    """A request on its way to a use case: who asks, and what runs it (`issuing` for certificates)."""
 
     requester: Requester
     authority: Authority
     offload: Offload
+    issuing: Issuing
 
 
 def services_of(request: Request) -> Services:
@@ -54,6 +58,21 @@ async def authenticated(request: Request) -> Caller:
         RateLimitedError: too often.
     """
     return await _caller(request, _by_token_or_certificate)
+
+
+async def applicant(request: Request) -> Caller:
+    """Whoever asks for a certificate; a token that this process has seen before is not looked up again here.
+
+    The transaction that issues looks whether the token still stands.
+
+    Raises:
+        AuthenticationError, RateLimitedError: as `authenticated`.
+    """
+    return await _caller(request, _by_known_token)
+
+
+Applicant = Annotated[Caller, Depends(applicant)]
+"""The parameter of a route that issues."""
 
 
 async def certificate_holder(request: Request) -> Caller:
@@ -85,12 +104,17 @@ def permitted(
         is_dry_run = request.query_params.get("dryRun") == "All"
         if caller is not None:
             asked = (in_dry_run if is_dry_run else None) or permission
-            await _require(caller, asked, request)
+            await require(caller, asked, request)
 
     return check
 
 
-async def _require(caller: Caller, permission: Permission, request: Request) -> None:
+async def require(caller: Caller, permission: Permission, request: Request) -> None:
+    """Refuse whose role lacks the permission; leave a record where a certificate was asked for.
+
+    Raises:
+        AccessDeniedError: it lacks it.
+    """
     try:
         require_permission(caller.requester, permission)
     except AccessDeniedError:
@@ -118,23 +142,31 @@ async def _caller(
         limit_address(request)  # guessing is limited, too
         raise
     services.limit.check(requester.name)
-    return Caller(requester, services.authority, services.offload)
+    return Caller(requester, services.authority, services.offload, services.issuing)
 
 
 async def _by_token_or_certificate(services: Services, request: Request) -> Requester:
-    token = _bearer_token(request)
+    token = bearer_token(request)
     if token is None:
         return await _by_certificate(services, request)
     return await services.offload(authenticate_token, services.authority, token, logs.request_id.get())
+
+
+async def _by_known_token(services: Services, request: Request) -> Requester:
+    token = bearer_token(request)
+    known = recognise_token(services.authority, token, logs.request_id.get()) if token is not None else None
+    return known or await _by_token_or_certificate(services, request)
 
 
 async def _by_certificate(services: Services, request: Request) -> Requester:
     try:
         certificate = peer_certificate(request.scope)
     except ValueError as error:
+        measures.authentication_failed("certificate")
         message = "the client certificate cannot be read"
         raise AuthenticationError(message) from error
     if certificate is None:
+        measures.authentication_failed("missing")
         message = (
             "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
         )
@@ -144,12 +176,18 @@ async def _by_certificate(services: Services, request: Request) -> Requester:
     )
 
 
-def _bearer_token(request: Request) -> str | None:
+def bearer_token(request: Request) -> str | None:
+    """The access token that a request presents.
+
+    Raises:
+        AuthenticationError: it presents something else.
+    """
     header = request.headers.get("authorization")
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
+        measures.authentication_failed("malformed")
         message = "the Authorization header must be of the scheme Bearer"
         raise AuthenticationError(message)
     return token.strip()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being answered, for every line logged on its way."""
+
+# JSON lets them stand; terminals and readers of lines obey them.
+_OBEYED = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 LOGGERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access")
 
@@ -34,7 +40,11 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        try:
+            text = orjson.dumps(line, default=str).decode()
+        except TypeError:  # halves of surrogate pairs, which JSON's escapes can hold and UTF-8 cannot
+            return json.dumps(line, default=str)
+        return text if text.isascii() else _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def logging_config(level: str) -> dict[str, Any]:

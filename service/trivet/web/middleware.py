@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import re
@@ -10,7 +11,9 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from trivet.authority import measures
 from trivet.web import logs
+from trivet.web.metrics import route_template
 from trivet.web.problems import PROBLEM_TYPE, BodyTimeoutError, TooLargeError, describe, problem
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trivet.access")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Told apart, not kept secret; a system call for each would give up the interpreter to another thread.
+_PROCESS = secrets.token_hex(4)
+_numbers = itertools.count(secrets.randbits(24))
 _SECRET = re.compile(r"trivet_[A-Za-z0-9_-]+")
 _UNANSWERED = 0
 _CLIENT_GONE = 499  # as other servers log it; nobody receives it
@@ -49,6 +55,7 @@ class RequestContext:
             return
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
+        measures.request_began()
         started = time.perf_counter()
         status = _UNANSWERED
 
@@ -72,7 +79,9 @@ class RequestContext:
                 raise
             await _send_problem(send_with_headers, 500, describe("internal", _DEFECT, request_id))
         finally:
-            _note(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            measures.request_ended(scope["method"], route_template(scope), status, seconds)
+            _note(scope, status, seconds)
             logs.request_id.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +133,7 @@ def _request_id(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode(
         "latin-1"
     )
-    return given if _ID.fullmatch(given) else secrets.token_hex(8)
+    return given if _ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -8,6 +8,7 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from trivet.authority import measures
 from trivet.pki.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 THREADS = 8  # as many as the database has connections for this process
+PATIENCE_SECONDS = (
+    12.0  # as for certificates: a database that hangs answers nobody, and clients do not wait for ever
+)
 MAX_WAITING = 256  # beyond it an answer at once is worth more than a place at the end
 
 
@@ -35,14 +39,21 @@ class Offload:
             UnavailableError: too many are waiting already.
         """
         if self._waiting >= MAX_WAITING:
+            measures.turned_away()
             message = "too many requests are waiting; try again in a moment"
             raise UnavailableError(message)
         call = functools.partial(contextvars.copy_context().run, use_case, *args, **kwargs)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        submitted = self._threads.submit(call)
+        running = asyncio.wrap_future(submitted)
         self._waiting += 1
         running.add_done_callback(self._done)
-        # Shielded: what began is finished, and counted until then, also when nobody waits for it any more.
-        return await asyncio.shield(running)
+        try:
+            # Shielded: what began is finished, and counted until then, also when nobody waits for it any more.
+            return await asyncio.wait_for(asyncio.shield(running), PATIENCE_SECONDS)
+        except TimeoutError as error:
+            submitted.cancel()  # what has not begun never will
+            message = "no answer came in time; try again, with the same Idempotency-Key"
+            raise UnavailableError(message) from error
 
     def _done(self, _: object) -> None:
         self._waiting -= 1

@@ -178,15 +178,17 @@ class _Connection(ssl.SSLObject):
         self._tls.set_accept_state()
         self._incoming, self._outgoing = incoming, outgoing
         self._drained = True  # OpenSSL has asked for more since the last bytes that it was given
+        self._reads_may_answer = True  # in the handshake
 
     def do_handshake(self) -> None:
         self._run(self._tls.do_handshake)
+        self._reads_may_answer = False
 
     def read(self, size: int = _LONGEST_RECORD, buffer: Any = None) -> Any:  # noqa: ANN401 - int or bytes, as ssl
         try:
             if buffer is None:
-                return self._run(self._tls.recv, min(size, _LONGEST_RECORD))
-            return self._run(self._tls.recv_into, buffer, min(size, _LONGEST_RECORD))
+                return self._read(self._tls.recv, min(size, _LONGEST_RECORD))
+            return self._read(self._tls.recv_into, buffer, min(size, _LONGEST_RECORD))
         except ssl.SSLZeroReturnError:
             return b"" if buffer is None else 0
 
@@ -219,26 +221,54 @@ class _Connection(ssl.SSLObject):
     def compression(self) -> None:
         return None
 
-    def _run(self, operation: Callable[..., _Result], *arguments: object) -> _Result:
-        """Hand over what has arrived, do it, collect what is to be sent; errors become those of ssl."""
-        if self._incoming.pending:
-            self._tls.bio_write(self._incoming.read())
-            self._drained = False
+    def _read(self, operation: Callable[..., _Result], *arguments: object) -> _Result:
+        """As `_run`; but what a read has to send (an alert, an answer to a key update) may wait for the next write.
+
+        Each call of OpenSSL gives up the interpreter and takes it back, which under load costs more than the call.
+        """
+        if self._reads_may_answer:
+            return self._run(operation, *arguments)
+        self._hand_over()
         try:
             return operation(*arguments)
         except SSL.WantReadError:
             self._drained = True
             raise ssl.SSLWantReadError from None
-        except SSL.ZeroReturnError:
-            raise ssl.SSLZeroReturnError from None
-        except SSL.Error as error:
-            raise ssl.SSLError(ssl.SSL_ERROR_SSL, f"TLS: {error}") from None
+        except (SSL.ZeroReturnError, SSL.Error) as error:
+            self._collect()
+            raise _as_ssl(error) from None
+
+    def _run(self, operation: Callable[..., _Result], *arguments: object) -> _Result:
+        """Hand over what has arrived, do it, collect what is to be sent; errors become those of ssl."""
+        self._hand_over()
+        try:
+            return operation(*arguments)
+        except SSL.WantReadError:
+            self._drained = True
+            raise ssl.SSLWantReadError from None
+        except (SSL.ZeroReturnError, SSL.Error) as error:
+            raise _as_ssl(error) from None
         finally:
             self._collect()
 
+    def _hand_over(self) -> None:
+        if self._incoming.pending:
+            self._tls.bio_write(self._incoming.read())
+            self._drained = False
+
     def _collect(self) -> None:
+        most = 4 * _LONGEST_RECORD
         try:
             while True:
-                self._outgoing.write(self._tls.bio_read(4 * _LONGEST_RECORD))
+                taken = self._tls.bio_read(most)
+                self._outgoing.write(taken)
+                if len(taken) < most:
+                    return  # that was all
         except SSL.WantReadError:
             return
+
+
+def _as_ssl(error: SSL.Error) -> ssl.SSLError:
+    if isinstance(error, SSL.ZeroReturnError):
+        return ssl.SSLZeroReturnError()
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, f"TLS: {error}")

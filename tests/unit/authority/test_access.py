@@ -49,6 +49,7 @@ ALLOWED = {
     Permission.WRITE_TOKEN: {Role.ADMIN},
     Permission.READ_TOKEN: {Role.ADMIN, Role.AUDITOR},
     Permission.READ_AUDIT: {Role.ADMIN, Role.AUDITOR},
+    Permission.READ_METRICS: {Role.ADMIN, Role.AUDITOR},
 }
 
 

@@ -13,13 +13,13 @@ from sqlalchemy import select, text, update
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, request_for
-from tests.unit.pki.samples import sign
 
 from trivet.authority import issue as issuing
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue_all
+from trivet.pki.assembly import assemble
 from trivet.pki.errors import (
     AccessDeniedError,
     BadCSRError,
@@ -32,10 +32,12 @@ from trivet.pki.errors import (
     UnavailableError,
 )
 from trivet.pki.kubernetes import PROFILES
+from trivet.pki.plan import Plan
 from trivet.pki.revocation import EntryKind
+from trivet.signing import signer
 from trivet.signing.encryption import KeyEncryptionKey
-from trivet.signing.file import FileSigner, Keyring
-from trivet.store import certificates
+from trivet.signing.file import Keyring
+from trivet.store import issuing as store_issuing
 from trivet.store.decisions import Decision
 from trivet.store.tables import authorities, generations
 
@@ -275,7 +277,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise UnavailableError("away")
 
-        monkeypatch.setattr(certificates, "add_all", fail)
+        monkeypatch.setattr(store_issuing, "write", fail)
         with pytest.raises(UnavailableError):
             world.issue()
         assert _count(world, "decisions") == 0
@@ -283,13 +285,10 @@ class TestFailure:
     def test_what_was_wrongly_signed_does_not_leave(
         self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def other_subject(self: FileSigner, builder: x509.CertificateBuilder) -> bytes:
-            builder._subject_name = x509.Name(
-                [x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:masters")]
-            )
-            return sign(builder, self._key).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+        def other_subject(plan: Plan) -> bytes:
+            return assemble(replace(plan, names=replace(plan.names, common_name="system:masters")))
 
-        monkeypatch.setattr(FileSigner, "sign_certificate", other_subject)
+        monkeypatch.setattr(signer, "assemble", other_subject)
         with caplog.at_level(logging.CRITICAL):
             decision = _refused(world, UnavailableError, Issuance("blue", "admin", CSR, None, None, "key"))
         assert decision.reason == "unavailable"
@@ -328,6 +327,13 @@ class TestFailure:
                 swap = update(generations).where(generations.c.id == generation_id)
                 connection.execute(swap.values({column: value}))
         for cluster in ("blue", "green"):
-            _refused(world, UnavailableError, Issuance(cluster, "admin", CSR))
-        assert "does not belong" in caplog.text
+            if not opened_before:
+                _refused(world, UnavailableError, Issuance(cluster, "admin", CSR))
+                continue
+            # This process remembers whose they are; another one refuses.
+            made = world.issue("admin", None, cluster=cluster)
+            issuer = x509.load_der_x509_certificate(made.issuer)
+            x509.load_der_x509_certificate(made.stored.der).verify_directly_issued_by(issuer)
+            assert cluster in issuer.subject.rfc4514_string()
+        assert opened_before or "does not belong" in caplog.text
         assert repr(mine)[2:-1] not in caplog.text

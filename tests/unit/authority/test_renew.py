@@ -13,7 +13,7 @@ from trivet.authority.access import Requester, Role
 from trivet.authority.application import Renewal, prepare
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
-from trivet.authority.renew import renew_by_certificate, renew_by_message
+from trivet.authority.renew import renewal_by_certificate, renewal_by_message
 from trivet.pki.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -28,6 +28,10 @@ from trivet.pki.revocation import EntryKind
 from trivet.pki.subjects import names_of
 from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import certificates
+
+
+def _renew_by_message(world: World, cluster: str, message: bytes) -> IssuedCertificate:
+    return issue(world.authority, *renewal_by_message(world.authority, cluster, message))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -232,30 +236,30 @@ class TestByMessage:
 
     def test_the_key_that_signed_renews_its_certificate(self, world: World) -> None:
         current = world.issue(key=0).stored
-        new = renew_by_message(world.authority, "blue", self._message(world, current)).stored
+        new = _renew_by_message(world, "blue", self._message(world, current)).stored
         assert (new.parent_id, new.spki_sha256) == (current.id, key_hash(1))
         assert new.requester == f"certificate:{current.serial} (system:node:node-1)"
 
     def test_a_message_that_is_sent_again_gives_the_same_certificate(self, world: World) -> None:
         message = self._message(world, world.issue(key=0).stored)
-        first, second = (renew_by_message(world.authority, "blue", message) for _ in range(2))
+        first, second = (_renew_by_message(world, "blue", message) for _ in range(2))
         assert (second.stored, second.replayed) == (first.stored, True)
 
     def test_another_spelling_of_the_signature_makes_it_no_other_message(self, world: World) -> None:
         message = self._message(world, world.issue(key=0).stored)
-        first, second = (renew_by_message(world.authority, "blue", m) for m in (message, message + b"=="))
+        first, second = (_renew_by_message(world, "blue", m) for m in (message, message + b"=="))
         assert (second.stored, second.replayed) == (first.stored, True)
 
     def test_the_lifetime_that_is_wanted_is_signed_with_the_message(self, world: World) -> None:
         message = self._message(world, world.issue(key=0).stored, lifetime=timedelta(hours=1))
-        made = renew_by_message(world.authority, "blue", message).stored
+        made = _renew_by_message(world, "blue", message).stored
         assert made.not_after - made.issued_at <= timedelta(hours=1)
 
     def test_a_stale_message_leaves_its_decision_record(self, world: World) -> None:
         message = self._message(world, world.issue(key=0).stored)
         world.clock.advance(minutes=6)
         with pytest.raises(AuthenticationError) as refused:
-            renew_by_message(world.authority, "blue", message)
+            _renew_by_message(world, "blue", message)
         assert refused.value.decision is not None
 
     def test_a_message_by_another_key_or_for_another_cluster_or_time_is_refused(self, world: World) -> None:
@@ -263,33 +267,34 @@ class TestByMessage:
         current = world.issue(key=0).stored
         good = self._message(world, current)
         with pytest.raises(AuthenticationError):
-            renew_by_message(world.authority, "blue", self._message(world, current, key=5))
+            _renew_by_message(world, "blue", self._message(world, current, key=5))
         with pytest.raises(AuthenticationError):
-            renew_by_message(world.authority, "green", good)
+            _renew_by_message(world, "green", good)
         world.clock.advance(minutes=6)
         with pytest.raises(AuthenticationError):
-            renew_by_message(world.authority, "blue", good)
+            _renew_by_message(world, "blue", good)
 
     def test_a_message_of_a_revoked_certificate_is_refused(self, world: World) -> None:
         current = world.issue(key=0).stored
         message = self._message(world, current)
         world.revoke(entry(EntryKind.SERIAL_NUMBER, current.serial))
         with pytest.raises(RevokedError):
-            renew_by_message(world.authority, "blue", message)
+            _renew_by_message(world, "blue", message)
 
     def test_a_replay_after_the_revocation_of_what_it_made_is_refused(self, world: World) -> None:
         message = self._message(world, world.issue(key=0).stored)
-        made = renew_by_message(world.authority, "blue", message).stored
+        made = _renew_by_message(world, "blue", message).stored
         world.revoke(entry(EntryKind.SERIAL_NUMBER, made.serial))
         with pytest.raises(RevokedError):
-            renew_by_message(world.authority, "blue", message)
+            _renew_by_message(world, "blue", message)
 
 
 def test_a_renewal_by_certificate_needs_one(world: World) -> None:
     with pytest.raises(AccessDeniedError):
-        renew_by_certificate(world.authority, OPERATOR, "blue", csr(key=1))
+        renewal_by_certificate(OPERATOR, "blue", csr(key=1))
     current = world.issue().stored
-    new = renew_by_certificate(world.authority, world.holder(current), "blue", csr(key=1))
+    holder = world.holder(current)
+    new = issue(world.authority, holder, renewal_by_certificate(holder, "blue", csr(key=1)))
     assert new.stored.parent_id == current.id
 
 

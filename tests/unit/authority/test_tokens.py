@@ -25,7 +25,7 @@ def test_a_token_authenticates_its_holder(world: World, role: Role, cluster: str
     requester = authenticate_token(world.authority, secret, "request-1")
     with world.authority.database.read() as connection:
         scope = clusters.get(connection, cluster).id if cluster else None
-    assert requester == Requester(f"token:{token.id}", role, scope, request_id="request-1")
+    assert requester == Requester(f"token:{token.id}", role, scope, request_id="request-1", token_id=token.id)
     assert get_token(world.authority, OPERATOR, token.id) == token
     assert (token.created_by, token.created_at, token.expires_at) == ("operator", world.clock.now, None)
 

@@ -15,7 +15,7 @@ from trivet.pki.pem import to_pem
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.roots import root_builder, root_subject, root_validity
 from trivet.pki.serials import serial_from_random
-from trivet.signing.file import FileSigner
+from trivet.signing.file import sign_root
 
 KUBEADM = {"cluster": "ca", "etcd": "etcd/ca", "front-proxy": "front-proxy-ca"}
 
@@ -29,7 +29,7 @@ def kubeadm_folder(folder: Path) -> Path:
         subject = root_subject(AuthorityName(authority), "old")
         validity = root_validity(datetime.now(UTC))
         builder = root_builder(subject, key.public_key(), serial_from_random(number), validity)
-        certificate = x509.load_der_x509_certificate(FileSigner(key).sign_certificate(builder))
+        certificate = sign_root(key, builder)
         file = folder / f"{stem}.crt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(to_pem([certificate]))

@@ -121,8 +121,8 @@ def test_the_doctor_works_without_anything(bare_trivet: Trivet, tmp_path: Path) 
 
 
 def test_the_schema_is_shown_and_upgraded(trivet: Trivet) -> None:
-    assert trivet("db", "current", "-o", "json").json["current"] == "0001"
-    assert "schema 0001, as before" in trivet("db", "upgrade").err
+    assert trivet("db", "current", "-o", "json").json["current"] == "0002"
+    assert "schema 0002, as before" in trivet("db", "upgrade").err
 
 
 def test_the_openapi_document_is_printed_the_same_each_time(bare_trivet: Trivet) -> None:

@@ -41,25 +41,23 @@ class IssuanceBody:
     expiration_seconds: int | None
 
 
-async def read_issuance(
-    request: Request, in_query: tuple[str | None, str | None, int | None]
-) -> IssuanceBody:
+async def read_issuance(request: Request, query: schemas.IssuanceQuery) -> IssuanceBody:
     """Read the wish for a certificate.
 
     Raises:
         InvalidError, MalformedError, UnsupportedMediaTypeError: it cannot be read, or something is missing.
     """
     raw = await request.body()
-    profile, node, seconds = in_query
+    node, seconds = query.node, query.expiration_seconds
     if content_type(request, (JSON, PKCS10)) == JSON:
         body = validated(schemas.CertificateCreate, raw)
         return IssuanceBody(
             body.profile, body.csr.encode(), body.node or node, body.expiration_seconds or seconds
         )
-    if profile is None:
+    if query.profile is None:
         message = "the query needs a profile, like ?profile=kubelet-client"
         raise InvalidError(message, Fault("/profile", "is required in the query"))
-    return IssuanceBody(profile, raw, node, seconds)
+    return IssuanceBody(query.profile, raw, node, seconds)
 
 
 async def read_renewal(request: Request, seconds: int | None) -> tuple[bytes, int | None]:
@@ -96,7 +94,11 @@ def validated(model: type[_S], raw: bytes) -> _S:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTS]
-        faults = [Fault(pointer(item["loc"]), item["msg"]) for item in found]
         message = "some fields are wrong"
-        raise InvalidError(message, *faults) from None  # what was sent may hold a secret
+        raise InvalidError(message, *faults_of(error)) from None  # what was sent may hold a secret
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """Every place that a schema found wrong, without what stood there."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_FAULTS]
+    return [Fault(pointer(item["loc"]), item["msg"]) for item in found]

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from trivet.pki.pem import from_der, to_pem
 from trivet.web.rest import render
-from trivet.web.rest.negotiation import DER, JSON, PEM, PEM_CHAIN, PKCS10, negotiate
+from trivet.web.rest.negotiation import DER, JSON, PEM, PEM_CHAIN, PKCS10
 from trivet.web.rest.operation import text_answers
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def offered(request: Request) -> tuple[str, ...]:
     return JSON, PEM_CHAIN, PEM, DER
 
 
-def issued(request: Request, authority: Authority, made: IssuedCertificate, cluster: str) -> Response:
+def issued(media_type: str, authority: Authority, made: IssuedCertificate, cluster: str) -> Response:
     """The answer to an issuance or renewal."""
-    media_type = negotiate(request, offered(request))
     response = answer(media_type, made.stored, made.issuer, cluster, authority.clock())
     response.status_code = 201
     response.headers["Location"] = f"/api/v1/clusters/{cluster}/certificates/{made.stored.serial}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Header, Query
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TEXT = {"schema": {"type": "string"}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
+MAX_KEY: Final = 255  # characters of an Idempotency-Key
+
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="From the `next` of the page before; opaque.")
@@ -27,7 +29,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         description="One result for it, however often the request is sent.",
-        max_length=255,
+        max_length=MAX_KEY,
     ),
 ]
 IfMatch = Annotated[

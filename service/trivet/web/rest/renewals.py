@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trivet.authority.access import Permission
-from trivet.authority.renew import renew_by_certificate, renew_by_message
+from trivet.authority.renew import renewal_by_certificate, renewal_by_message
 from trivet.pki.errors import Fault, InvalidError
 from trivet.web import logs
 from trivet.web.authentication import Caller, certificate_holder, limit_address, services_of
 from trivet.web.rest import schemas
 from trivet.web.rest.bodies import RENEWAL_BODIES, read_renewal
 from trivet.web.rest.certificate_answers import ANSWERS, issued, offered
+from trivet.web.rest.certificates import OF_CLUSTER
 from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type, is_message, negotiate
 from trivet.web.rest.operation import IdempotencyKey, operation
 
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["certificates"])
 
 
-async def _holder(request: Request) -> Caller | None:
+async def holder(request: Request) -> Caller | None:
     """Whoever the TLS connection proves; None for a signed message, which is its own proof."""
     return None if is_message(request) else await certificate_holder(request)
 
 
-Holder = Annotated[Caller | None, Depends(_holder)]
+Holder = Annotated[Caller | None, Depends(holder)]
 
 
 @router.post(
-    "/clusters/{cluster}/certificates/renew",
+    OF_CLUSTER + "/renew",
     status_code=201,
     response_model=schemas.Certificate,
     responses=ANSWERS,
     **operation(
         "renewCertificate",
         Permission.RENEW,
-        _holder,
+        holder,
         requestBody=RENEWAL_BODIES,
         security=[{"clientCertificate": []}, {}],
     ),
@@ -49,9 +50,7 @@ async def renew_certificate(
     cluster: str,
     request: Request,
     caller: Holder,
-    expiration_seconds: Annotated[
-        schemas.Seconds | None, Query(alias="expirationSeconds", description="With a body other than JSON.")
-    ] = None,
+    query: Annotated[schemas.RenewalQuery, Query()],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Renew the certificate that the connection was made with: same names, same profile, a new key.
@@ -59,13 +58,25 @@ async def renew_certificate(
     Where a proxy ends TLS, send an application/jwt body instead: a renewal message signed by the current key, which
     carries the CSR. The signature then is the authentication.
     """
-    negotiate(request, offered(request))
+    return await answer_renewal(request, cluster, caller, query, idempotency_key)
+
+
+async def answer_renewal(
+    request: Request,
+    cluster: str,
+    caller: Caller | None,
+    query: schemas.RenewalQuery,
+    idempotency_key: str | None,
+) -> Response:
+    """Read the wish, have it fulfilled, and answer."""
+    media_type = negotiate(request, offered(request))
     content_type(request, (JSON, PKCS10, JWT))
+    seconds = query.expiration_seconds
     if caller is None:
-        made = await _by_message(request, cluster, expiration_seconds)
+        made = await _by_message(request, cluster, seconds)
     else:
-        made = await _by_certificate(request, caller, cluster, expiration_seconds, idempotency_key)
-    return issued(request, services_of(request).authority, made, cluster)
+        made = await _by_certificate(request, caller, cluster, seconds, idempotency_key)
+    return issued(media_type, services_of(request).authority, made, cluster)
 
 
 async def _by_certificate(
@@ -73,9 +84,8 @@ async def _by_certificate(
 ) -> IssuedCertificate:
     body, seconds = await read_renewal(request, seconds)
     lifetime = timedelta(seconds=seconds) if seconds else None
-    return await caller.offload(
-        renew_by_certificate, caller.authority, caller.requester, cluster, body, lifetime, idempotency_key
-    )
+    wish = renewal_by_certificate(caller.requester, cluster, body, lifetime, idempotency_key)
+    return await caller.issuing(caller.requester, wish)
 
 
 async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
@@ -86,4 +96,7 @@ async def _by_message(request: Request, cluster: str, seconds: int | None) -> Is
         raise InvalidError(text, Fault("/expirationSeconds", text))
     message = await request.body()
     request_id = logs.request_id.get()
-    return await services.offload(renew_by_message, services.authority, cluster, message, request_id)
+    requester, wish = await services.offload(
+        renewal_by_message, services.authority, cluster, message, request_id
+    )
+    return await services.issuing(requester, wish)

@@ -10,14 +10,16 @@ from trivet.web.rest.schemas.access import (
     TokenCreate,
     TokenPage,
 )
-from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
+from trivet.web.rest.schemas.base import Moment, Page, RequestSchema, Schema, Seconds
 from trivet.web.rest.schemas.certificates import (
     Certificate,
     CertificateCreate,
     CertificatePage,
     CertificateRenew,
     Decision,
+    IssuanceQuery,
     RenewalInfo,
+    RenewalQuery,
     SuggestedWindow,
 )
 from trivet.web.rest.schemas.clusters import (
@@ -56,11 +58,14 @@ __all__ = [
     "GenerationPage",
     "ImportedRootPair",
     "ImportedRoots",
+    "IssuanceQuery",
+    "Moment",
     "Page",
     "PreviewHit",
     "RenewRevocation",
     "RenewRevocationPage",
     "RenewalInfo",
+    "RenewalQuery",
     "RequestSchema",
     "RevocationEntry",
     "RevocationMetadata",

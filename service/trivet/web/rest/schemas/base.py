@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from trivet.pki.entries import parse_rfc3339
 
 T = TypeVar("T")
 Seconds = Annotated[int, Field(ge=1, le=10 * 366 * 24 * 3600)]
+# Pydantic alone would take a number for seconds since 1970, and a date or a time without an offset for a time.
+Moment = Annotated[datetime, BeforeValidator(parse_rfc3339)]
+"""A time with its offset in text, as in RFC 3339; aware UTC once it is read."""
 
 
 class Schema(BaseModel):

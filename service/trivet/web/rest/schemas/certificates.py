@@ -33,6 +33,20 @@ class CertificateCreate(RequestSchema):
     )
 
 
+class RenewalQuery(Schema):
+    """What the query says beside a body that is not JSON."""
+
+    expiration_seconds: Seconds | None = Field(None, description="With a body other than JSON.")
+
+
+class IssuanceQuery(Schema):
+    """What the query says beside a body that is the CSR itself."""
+
+    profile: str | None = Field(None, max_length=80, description="With an application/pkcs10 body.")
+    node: str | None = Field(None, max_length=253, description="With an application/pkcs10 body.")
+    expiration_seconds: Seconds | None = Field(None, description="With an application/pkcs10 body.")
+
+
 class CertificateRenew(RequestSchema):
     """A wish to renew the certificate that the connection was made with."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -11,6 +11,9 @@ from pydantic import ConfigDict, Field
 from trivet.pki.manifest import DEFAULT_NAMESPACE
 from trivet.web.rest.schemas.base import Page, Schema
 from trivet.web.rest.schemas.certificates import Certificate
+
+# Given by the server; a request that sends it back is not asked what it holds.
+_ADDED: Any = Field(None, json_schema_extra={"readOnly": True})
 
 
 class RevocationEntry(Schema):
@@ -42,12 +45,12 @@ class RevocationMetadata(Schema):
 
     model_config = ConfigDict(extra="allow")
     name: str
-    namespace: str = DEFAULT_NAMESPACE
+    namespace: str | None = Field(DEFAULT_NAMESPACE, description="Null counts as left out.")
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    uid: UUID | None = None
-    resource_version: str | None = None
-    creation_timestamp: datetime | None = None
+    uid: UUID | None = _ADDED
+    resource_version: str | None = _ADDED
+    creation_timestamp: datetime | None = _ADDED
 
 
 class RevocationSpec(Schema):
@@ -89,7 +92,7 @@ class RenewRevocation(Schema):
     kind: Literal["RenewRevocation"]
     metadata: RevocationMetadata
     spec: RevocationSpec
-    status: RevocationStatus | None = None
+    status: RevocationStatus | None = _ADDED
 
 
 class RenewRevocationPage(Page[RenewRevocation]):

@@ -1,0 +1,166 @@
+"""The hot path's statements for PostgreSQL: psycopg itself, inside the transaction that SQLAlchemy began.
+
+Reads travel in one pipeline, and so do writes: one round trip each. Rows travel as one JSON document for each table,
+which costs the client a fifth of binding their values (docs/performance.md); PostgreSQL reads them by the table's own
+column names and types.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from trivet.pki.profiles import AuthorityName
+from trivet.store.engine import driver_connection, lock_key
+from trivet.store.idempotency import Claim
+from trivet.store.issuing import Ground, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from trivet.store.certificates import StoredCertificate
+    from trivet.store.decisions import Decision
+    from trivet.store.issuing import Results, Wanted
+
+# A statement of its own: what follows it takes its snapshot after the locks were granted (READ COMMITTED).
+_LOCK: Final = "SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key"
+_VERSIONS: Final = "SELECT scope, version FROM revocation_sets WHERE scope = ANY(%s)"
+_GENERATIONS: Final = """
+    SELECT a.cluster_id, a.name, g.id FROM authorities AS a JOIN generations AS g ON g.authority_id = a.id
+    WHERE g.state = 'active' AND (a.cluster_id = ANY(%s) OR (%s AND a.cluster_id IS NULL))
+"""
+_VOUCHERS: Final = "SELECT id, superseded_at, revoked_at, revoked_by FROM certificates WHERE id = ANY(%s)"
+_TOKENS: Final = "SELECT id FROM tokens WHERE id = ANY(%s)"
+# OFFSET 0 keeps PostgreSQL from a hash join, which would read all entries.
+_ENTRIES: Final = """
+    SELECT DISTINCT found.entry_id FROM unnest(%s::text[], %s::text[]) AS wanted (kind, value) CROSS JOIN LATERAL (
+        SELECT k.entry_id FROM revocation_entry_keys AS k
+        WHERE k.kind = wanted.kind AND k.value = wanted.value OFFSET 0
+    ) AS found
+"""
+_CLAIM: Final = """
+    INSERT INTO idempotency_keys (requester, key, fingerprint, reference, created_at)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_CLAIMED: Final = "SELECT fingerprint, reference FROM idempotency_keys WHERE requester = %s AND key = %s"
+_SUPERSEDE: Final = "UPDATE certificates SET superseded_at = %s WHERE id = ANY(%s) AND superseded_at IS NULL"
+
+
+def _insert(table: str) -> str:
+    return f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)"  # noqa: S608  fixed names
+
+
+_DECISIONS: Final = _insert("decisions")
+_SERIALS: Final = _insert("serials")
+_CERTIFICATES: Final = _insert("certificates")
+_NAMES: Final = _insert("certificate_names")
+_NO_CLUSTER: Final = UUID(int=0)
+
+
+class PostgresqlStatements:
+    """As `store.issuing.Statements`."""
+
+    def read(self, connection: Connection, wanted: Wanted) -> Ground:
+        """Take the locks in one order for all, so that no two transactions wait for each other; then read."""
+        clusters = [cluster for cluster, _ in wanted.authorities if cluster]
+        of_service = any(cluster is None for cluster, _ in wanted.authorities)
+        keys = sorted(wanted.keys)
+        with driver_connection(connection) as driver:
+            with _pipeline(driver):
+                driver.execute(_LOCK, ([lock_key(scope) for scope in sorted(wanted.scopes)],))
+                versions = driver.execute(_VERSIONS, (list(wanted.scopes),))
+                generations = driver.execute(_GENERATIONS, (clusters, of_service))
+                vouchers = driver.execute(_VOUCHERS, (list(wanted.vouchers),)) if wanted.vouchers else ()
+                tokens = driver.execute(_TOKENS, (list(wanted.tokens),)) if wanted.tokens else ()
+                entries = (
+                    driver.execute(_ENTRIES, ([kind for kind, _ in keys], [value for _, value in keys]))
+                    if keys
+                    else ()
+                )
+            return Ground(
+                dict(versions),
+                {(cluster, AuthorityName(name)): generation for cluster, name, generation in generations},
+                {row[0]: Standing(*row[1:]) for row in vouchers},
+                frozenset(token for (token,) in tokens),
+                frozenset(entry for (entry,) in entries),
+            )
+
+    def claim(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
+        """Take Idempotency-Keys in one order for all, or give the claims that hold them."""
+        held: dict[tuple[str, str], Claim] = {}
+        with driver_connection(connection) as driver:
+            first = {(one.requester, one.key): one for one in reversed(claims)}
+            ordered = [first[key] for key in sorted(first)]
+            with _pipeline(driver):
+                taken = [driver.execute(_CLAIM, _claim_row(one, now)) for one in ordered]
+            for one, cursor in zip(ordered, taken, strict=True):
+                held[one.requester, one.key] = (
+                    one if cursor.rowcount == 1 else _holder(driver, one, _claim_row(one, now))
+                )
+        return [held[one.requester, one.key] for one in claims]
+
+    def write(self, connection: Connection, results: Results, now: datetime) -> None:
+        """Store what the batch leaves."""
+        issued = [certificate for certificate, _ in results.certificates]
+        names = [
+            {"cluster_id": one.cluster_id or _NO_CLUSTER, "kind": kind, "key": key, "certificate_id": one.id}
+            for one, keys in results.certificates
+            for kind, key in keys
+        ]
+        with driver_connection(connection) as driver, _pipeline(driver):
+            driver.execute(_DECISIONS, (_json(map(_decision, results.decisions)),))
+            if issued:
+                driver.execute(_SERIALS, (_json(map(_serial, issued)),))
+                driver.execute(_CERTIFICATES, (_json(map(_certificate, issued)),))
+                driver.execute(_NAMES, (_json(names),))
+            if results.superseded:
+                driver.execute(_SUPERSEDE, (now, list(results.superseded)))
+
+
+STATEMENTS: Final = PostgresqlStatements()
+
+
+def _pipeline(driver: Any) -> AbstractContextManager[Any]:  # noqa: ANN401  SQLAlchemy's own connections are Any
+    return driver.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
+
+
+def _claim_row(one: Claim, now: datetime) -> tuple[object, ...]:
+    return (one.requester, one.key, one.fingerprint, one.reference, now)
+
+
+def _holder(driver: Any, wanted: Claim, row_of_claim: tuple[object, ...]) -> Claim:  # noqa: ANN401
+    row = driver.execute(_CLAIMED, (wanted.requester, wanted.key)).fetchone()
+    if row is not None:
+        return Claim(wanted.requester, wanted.key, *row)
+    # Forgotten between the two statements, so it is free again.
+    taken = driver.execute(_CLAIM, row_of_claim).rowcount == 1
+    return wanted if taken else _holder(driver, wanted, row_of_claim)
+
+
+def _json(rows: Iterable[dict[str, Any]]) -> str:
+    return orjson.dumps(list(rows)).decode()
+
+
+def _serial(one: StoredCertificate) -> dict[str, Any]:
+    return {
+        "serial": one.serial,
+        "generation_id": one.generation_id,
+        "certificate_id": one.id,
+        "parent_id": one.parent_id,
+    }
+
+
+def _certificate(one: StoredCertificate) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__slots__} | {"der": f"\\x{one.der.hex()}"}
+
+
+def _decision(one: Decision) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__slots__}
