@@ -22,6 +22,13 @@ _START_SECONDS = 60
 _UNLIMITED = "100000"
 
 
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.Error:  # it has ended, and waits to be replaced
+        return False
+
+
 def free_port() -> int:
     """Find a port of the loopback on which nobody listens."""
     with socket.socket() as probe:
@@ -113,7 +120,7 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         """The processes that answer; beside them the supervisor has one that tracks resources."""
         children = psutil.Process(self.supervisor.pid).children()
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return [child for child in children if _is_worker(child)]
 
     def kill(self) -> None:
         """End supervisor and workers in the same moment, without a chance to clean up."""
