@@ -47,16 +47,20 @@ class Permission(StrEnum):
     READ_TOKEN = "tokens:read"  # noqa: S105
     READ_AUDIT = "audit:read"
     READ_METRICS = "metrics:read"
+    WRITE_REPAIR = "repairs:write"
+    READ_REPAIR = "repairs:read"
+    ASK_RENEWAL = "renewals:write"
 
 
 class Role(StrEnum):
-    """What an access token is for. HOLDER is whoever holds a certificate's key."""
+    """What an access token is for. HOLDER is whoever holds a certificate's key, REPAIR whoever has a one-time token."""
 
     ADMIN = "admin"
     ISSUER = "issuer"
     APPROVER = "approver"
     AUDITOR = "auditor"
     HOLDER = "holder"
+    REPAIR = "repair"
 
 
 TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR)
@@ -65,7 +69,7 @@ _READ = frozenset({Permission.READ_CLUSTER, Permission.READ_CERTIFICATE})
 PERMISSIONS: Final = {
     Role.ADMIN: frozenset(Permission) - {Permission.RENEW},
     Role.ISSUER: _READ | {Permission.ISSUE},
-    Role.APPROVER: _READ | {Permission.READ_REVOCATION, Permission.READ_DECISION},
+    Role.APPROVER: _READ | {Permission.READ_REVOCATION, Permission.READ_REPAIR, Permission.READ_DECISION},
     Role.AUDITOR: _READ
     | {
         Permission.READ_DECISION,
@@ -74,9 +78,12 @@ PERMISSIONS: Final = {
         Permission.READ_TOKEN,
         Permission.READ_AUDIT,
         Permission.READ_METRICS,
+        Permission.READ_REPAIR,
     },
     # Only with the certificate's own key: a token, however mighty, does not prove possession.
     Role.HOLDER: _READ | {Permission.RENEW, Permission.ISSUE},
+    # What its node held, each once, while its window is open (`authority.repair_gate`); nothing else.
+    Role.REPAIR: frozenset({Permission.ISSUE}),
 }
 
 
@@ -92,6 +99,7 @@ class Requester:
         request_id: of the HTTP request, for records.
         expires_at: when the token ends that vouches for them; None for never.
         token_id: of the access token that they were known by.
+        repair_token: id of the one-time token that they were known by.
     """
 
     name: str
@@ -101,6 +109,7 @@ class Requester:
     request_id: str | None = None
     expires_at: datetime | None = None
     token_id: UUID | None = None
+    repair_token: UUID | None = None
 
     @property
     def node(self) -> str | None:
@@ -150,15 +159,25 @@ def _check_standing(held: StoredCertificate, now: datetime) -> None:
     if held.revoked_at is not None:
         message = (
             f"the certificate {held.serial} was revoked at {held.revoked_at:%Y-%m-%dT%H:%M:%SZ};"
-            " an administrator can let this node in again by issuing it a new certificate"
+            " an administrator can let this node in again by issuing it a new certificate, or with a one-time token"
+            " (trivet repair token CLUSTER NODE)"
         )
         raise RevokedError(message)
     if not Validity(held.not_before, held.not_after).contains(now):
         message = (
             f"the certificate {held.serial} was valid from {held.not_before:%Y-%m-%dT%H:%M:%SZ} to"
-            f" {held.not_after:%Y-%m-%dT%H:%M:%SZ}; an issuer can give this holder a new certificate for its names"
+            f" {held.not_after:%Y-%m-%dT%H:%M:%SZ}; {way_out_of_expiry(None)}"
         )
         raise ExpiredError(message)
+
+
+def way_out_of_expiry(cluster: str | None) -> str:
+    """What helps whoever holds an expired certificate, in words."""
+    name = cluster or "CLUSTER"
+    return (
+        f"an administrator can let it renew all the same (trivet repair {name}),"
+        " or an issuer can give this holder a new certificate for its names"
+    )
 
 
 def authorized_cluster(

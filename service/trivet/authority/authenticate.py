@@ -18,9 +18,10 @@ from trivet.pki.pem import from_der
 from trivet.pki.plan import usages_of
 from trivet.pki.serials import serial_hex
 from trivet.signing.encryption import WrongKeyError
-from trivet.store import authorities, certificates, tokens
+from trivet.store import authorities, certificates, repairs, tokens
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from cryptography import x509
@@ -30,20 +31,25 @@ if TYPE_CHECKING:
     from trivet.store.authorities import Authority as Owner
     from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
+    from trivet.store.repairs import RepairToken
     from trivet.store.tokens import Token
 
 _log = logging.getLogger(__name__)
 
+REPAIR_PREFIX = "trivet-repair_"
 TOKEN_PREFIX = "trivet_"  # noqa: S105  lets secret scanners know one when they see it
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{43}}")
+_REPAIR_TOKEN = re.compile(rf"{REPAIR_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
 def authenticate_token(authority: Authority, secret: str, request_id: str | None = None) -> Requester:
-    """Find the requester who holds an access token.
+    """Find the requester who holds an access token, or a one-time token of a repair.
 
     Raises:
         AuthenticationError: malformed, unknown or expired.
     """
+    if secret.startswith(REPAIR_PREFIX):
+        return _by_repair_token(authority, secret, request_id)
     secret_hash = _hash_of(authority, secret)
     with authority.database.read() as connection:
         token = tokens.find_by_hash(connection, secret_hash)
@@ -64,8 +70,54 @@ def recognise_token(authority: Authority, secret: str, request_id: str | None = 
     Raises:
         AuthenticationError: malformed or expired.
     """
+    if secret.startswith(REPAIR_PREFIX):
+        return None  # used once: there is nothing to remember
     token = authority.memory.tokens.get(_hash_of(authority, secret))
     return _requester(authority, token, request_id) if token is not None else None
+
+
+def _by_repair_token(authority: Authority, secret: str, request_id: str | None) -> Requester:
+    """Whoever has a one-time token. Whether it still holds is asked again in the transaction that issues."""
+    if not _REPAIR_TOKEN.fullmatch(secret):
+        measures.authentication_failed("malformed")
+        message = f"the one-time token is malformed; it looks like {REPAIR_PREFIX}… and has 57 characters"
+        raise AuthenticationError(message)
+    with authority.database.read() as connection:
+        token = repairs.find_token(connection, authority.key_encryption_key.token_hash(secret))
+    if token is None:
+        measures.authentication_failed("unknown")
+        message = "the one-time token is unknown; ask an administrator for another: trivet repair token CLUSTER NODE"
+        raise AuthenticationError(message)
+    try:
+        check_token_window(token, authority.clock())
+    except AuthenticationError:
+        measures.authentication_failed("expired")
+        raise
+    return Requester(
+        f"repair-token:{token.id}",
+        Role.REPAIR,
+        token.window.cluster_id,
+        request_id=request_id,
+        expires_at=token.window.ends_at,
+        repair_token=token.id,
+    )
+
+
+def check_token_window(token: RepairToken, now: datetime) -> None:
+    """Refuse a one-time token whose repair window is over.
+
+    Raises:
+        AuthenticationError: it is.
+    """
+    window = token.window
+    if window.is_open(now):
+        return
+    ended = window.closed_at or window.ends_at
+    message = (
+        f"the repair window {window.id}, which this one-time token belongs to, was over at"
+        f" {ended:%Y-%m-%dT%H:%M:%SZ}; an administrator opens another and makes another token"
+    )
+    raise AuthenticationError(message)
 
 
 def _hash_of(authority: Authority, secret: str) -> str:
@@ -107,10 +159,21 @@ def authenticate_certificate(
     stored = find_issued(authority, certificate)
     if stored is None or stored.cluster_id is None:
         measures.authentication_failed("certificate")
-        message = "the client certificate was not issued by this Trivet; use one that was, or an access token"
-        raise AuthenticationError(message)
+        raise AuthenticationError(_unknown(authority, certificate))
     name = f"certificate:{stored.serial} ({stored.common_name})"
     return Requester(name, Role.HOLDER, stored.cluster_id, stored, request_id)
+
+
+def _unknown(authority: Authority, certificate: x509.Certificate) -> str:
+    with authority.database.read() as connection:
+        was_pruned = certificates.was_pruned(connection, serial_hex(certificate.serial_number))
+    if was_pruned:
+        # A serial is kept for good, and is no secret; the certificate itself is gone, so nothing can be compared.
+        return (
+            "this certificate expired so long ago that it is no longer kept (retention_days), so it cannot renew;"
+            " an issuer can give its holder a new one"
+        )
+    return "the client certificate was not issued by this Trivet; use one that was, or an access token"
 
 
 def find_issued(authority: Authority, certificate: x509.Certificate) -> StoredCertificate | None:

@@ -63,6 +63,9 @@ class Case:
         holds_key: whether its Idempotency-Key was taken for it.
         earlier: what that key was taken for before.
         considered: the entries that were compared; None where none were looked up.
+        within: the repair that it is part of, in words, for the decision record.
+        replaces: id of the certificate whose place it takes, though it is not renewed from it (a one-time token's).
+        spent: the refusal, unless the same request was answered before.
         outcome: None until it is decided.
     """
 
@@ -77,6 +80,9 @@ class Case:
     decision_id: UUID | None = None
     holds_key: bool = False
     earlier: Claim | None = None
+    within: str | None = None
+    replaces: UUID | None = None
+    spent: Refusal | None = None
     outcome: Outcome | None = None
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from trivet.authority.memory import Memory
+from trivet.pki.repair import LONGEST_EXPIRED
 from trivet.pki.serials import SERIAL_BITS, SerialNumber, serial_from_random
 from trivet.pki.validity import BACKDATE
 
@@ -35,10 +36,14 @@ class Policy:
     Attributes:
         backdate: how far notBefore lies before the true time of issue.
         lockout_guard: accept a revocation that locks out a control plane with warnings, or only once confirmed.
+        longest_expired: how long ago a certificate may have expired that renews in a repair window.
+        retention: how long an expired certificate is kept; None where nothing is pruned.
     """
 
     backdate: timedelta = BACKDATE
     lockout_guard: LockoutGuard = LockoutGuard.WARN
+    longest_expired: timedelta = LONGEST_EXPIRED
+    retention: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

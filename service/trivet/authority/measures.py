@@ -50,6 +50,11 @@ def tell_clusters_apart(*, wanted: bool) -> None:
     _decision.cache_clear()
 
 
+def tells_clusters_apart() -> bool:
+    """Whether series carry the names of clusters."""
+    return _Clusters.told_apart
+
+
 def cluster_label(name: str | None) -> str:
     """The label of a cluster; empty, which Prometheus takes for absent, for Trivet's own authority."""
     return name if name is not None and _Clusters.told_apart else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from trivet.authority.budget import BudgetMonitor
 from trivet.authority.measures import cluster_label
 from trivet.pki.pem import from_der
 from trivet.store import monitoring
@@ -34,10 +35,12 @@ class Standing:
     Attributes:
         ends: by cluster, authority and state, the earliest end of a CA certificate.
         clusters: how many there are.
+        budgets: when the first certificate of each cluster ends, as samples.
     """
 
     ends: dict[Series, datetime] = field(default_factory=dict)
     clusters: int = 0
+    budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
 
 
 class Monitor:
@@ -52,6 +55,7 @@ class Monitor:
         self._authority = authority
         self.standing = Standing()
         self._ends: dict[UUID, datetime] = {}
+        self._budgets = BudgetMonitor(authority)
 
     def read(self) -> None:
         """Read what stands now; not from two threads at once. With 10,000 clusters it takes a second or two.
@@ -66,7 +70,9 @@ class Monitor:
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
             ends[series] = min(self._ends[generation.id], ends.get(series, self._ends[generation.id]))
-        self.standing = Standing(ends, len({generation.cluster for generation in found} - {None}))
+        self._budgets.read()
+        known = {generation.cluster for generation in found} - {None}
+        self.standing = Standing(ends, len(known), self._budgets.samples())
 
     def clock_ahead(self) -> float | None:
         """By how many seconds the database's clock is ahead of the service's; None where it has none of its own.
@@ -118,6 +124,11 @@ class StandingCollector(Collector):
                 (dict(zip(_LABELS, key, strict=True)), end.timestamp())
                 for key, end in self.standing.ends.items()
             ],
+        )
+        yield _gauge(
+            "trivet_outage_budget_end_timestamp_seconds",
+            "When a cluster's first certificate ends if contact with Trivet is lost now.",
+            self.standing.budgets,
         )
         if self.ahead is not None:
             text = "By how much the database's clock is ahead of the service's."

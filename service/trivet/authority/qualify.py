@@ -9,7 +9,8 @@ from trivet.authority.access import Permission, authorize, check_names, check_ow
 from trivet.authority.certify import signers_at_work
 from trivet.authority.judge import banned, describe_entry, judge
 from trivet.authority.memory import known_generation
-from trivet.pki.errors import AuthenticationError, NotFoundError, RevokedError
+from trivet.authority.repair_gate import admit_expired, admit_token
+from trivet.pki.errors import AuthenticationError, ExpiredError, NotFoundError, RevokedError
 from trivet.store import revocations
 
 if TYPE_CHECKING:
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
     from trivet.authority.access import Requester
     from trivet.authority.case import Case
     from trivet.authority.context import Authority
+    from trivet.authority.repair_gate import RepairGround
     from trivet.store.authorities import Generation
     from trivet.store.issuing import Ground
 
 
-def qualify(authority: Authority, connection: Connection, case: Case, ground: Ground, now: datetime) -> None:
+def qualify(
+    authority: Authority,
+    connection: Connection,
+    case: Case,
+    ground: Ground,
+    repair: RepairGround,
+    now: datetime,
+) -> None:
     """Ask about permission, form and names, and find who would sign.
 
     Raises:
@@ -39,12 +48,15 @@ def qualify(authority: Authority, connection: Connection, case: Case, ground: Gr
         authorize(requester, permission, case.cluster_id, now)
     except RevokedError as error:
         raise RevokedError(f"{error.detail}{_cause(connection, requester)}") from error
+    except ExpiredError as error:
+        admit_expired(case, repair, error, now)
     if case.cluster is None and application.wish.cluster is not None:
         message = f"there is no cluster {application.wish.cluster[:80]!r}"
         raise NotFoundError(message)
     if application.current is not None:
         check_own(requester, application.current)
     drafted = case.require_draft()
+    admit_token(case, repair, now)
     if application.current is None and application.profile is not None:
         check_names(requester, application.profile, drafted.names, drafted.node)
     case.generation = generation = _active_generation(authority, connection, case, ground)

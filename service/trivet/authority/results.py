@@ -66,6 +66,7 @@ def results_of(
         elif outcome is not None and case.draft is not None:
             issued.append((outcome.stored, certificate_keys(case.draft.names)))
             superseded += [case.application.current.id] if case.application.current else []
+            superseded += [case.replaces] if case.replaces else []
     return Results(records, issued, superseded)
 
 
@@ -83,7 +84,7 @@ def _record(authority: Authority, case: Case, versions: Mapping[UUID, int], now:
         request_sha256=application.request_sha256,
         verdict="refused" if refusal else "issued",
         reason=refusal.slug if refusal else None,
-        detail=refusal.detail if refusal else None,
+        detail=refusal.detail if refusal else case.within,
         cluster_version=versions.get(case.cluster.id) if consulted and case.cluster else None,
         global_version=versions.get(ALL_CLUSTERS) if consulted else None,
         considered=case.considered or [],

@@ -10,7 +10,6 @@ from trivet.pki.errors import AccessDeniedError, Fault, InvalidError, NotFoundEr
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.manifest import normalise_value
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
-from trivet.pki.renewal import suggested_window
 from trivet.pki.revocation import Entry, EntryKind, name_ranges
 from trivet.pki.serials import parse_serial, serial_hex
 from trivet.pki.validity import Validity
@@ -200,13 +199,6 @@ def cluster_names(authority: Authority) -> dict[UUID, str]:
     """The names of clusters by id, to show instead of ids."""
     with authority.database.read() as connection:
         return clusters.names_by_id(connection)
-
-
-def renewal_window(stored: StoredCertificate) -> Validity:
-    """When a certificate should be renewed; in the past where it was revoked or superseded."""
-    return suggested_window(
-        Validity(stored.not_before, stored.not_after), stored.revoked_at or stored.superseded_at
-    )
 
 
 def status_of(stored: StoredCertificate, now: datetime) -> str:

@@ -38,7 +38,12 @@ def build_authority(settings: ServerSettings) -> Authority:
         StartError: the key-encryption key or the database URL is missing or malformed; or the engine is missing.
     """
     key = key_encryption_key(settings)
-    policy = Policy(timedelta(seconds=settings.backdate_seconds), LockoutGuard(settings.lockout_guard))
+    policy = Policy(
+        timedelta(seconds=settings.backdate_seconds),
+        LockoutGuard(settings.lockout_guard),
+        timedelta(days=settings.repair_expired_days),
+        timedelta(days=settings.retention_days),
+    )
     return Authority(
         build_database(settings), Keyring(key, build_engine(settings)), key, now, RandomBits(), policy
     )

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from trivet.authority import measures
+from trivet.authority.repair_watch import look_after_all
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError
@@ -44,6 +45,7 @@ _CONNECTIONS = 4096  # of one process; beyond it uvicorn answers 503 at once
 _BACKLOG = 2048
 _COLLECTED_AFTER = 20_000  # objects more than were freed
 _FOOTPRINT_EVERY = timedelta(seconds=10)
+_REPAIRS_EVERY = timedelta(seconds=15)
 _KEYS_KEPT = timedelta(hours=24)
 _KEYS_FORGOTTEN_EVERY = timedelta(hours=1)
 
@@ -175,6 +177,7 @@ class Worker:
         chores = [
             Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock()),
             Chore(Footprint.NAME, footprint.note, authority.clock()),
+            Chore("looking after repair windows", self._look_after_repairs, authority.clock()),
             *Pruning(authority, retention, keep_detached=settings.prune == "detach").chores(),
         ]
         if self._https is not None:
@@ -195,6 +198,10 @@ class Worker:
             self._housekeeper.stop()
         if self._authority is not None:
             self._authority.database.dispose()
+
+    def _look_after_repairs(self) -> datetime:
+        look_after_all(self.authority)
+        return self.authority.clock() + _REPAIRS_EVERY
 
     def _forget_keys(self) -> datetime:
         now = self.authority.clock()

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from trivet import __version__
-from trivet.cli import certificates, clusters, database, revocations, tokens
+from trivet.cli import certificates, clusters, database, repair, revocations, tokens, upkeep
+from trivet.cli.agent import agent
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor
 from trivet.cli.exits import EXIT_CODES, EXPECTED, ExitCode, code_of, words_of
@@ -37,13 +38,15 @@ app.command()(init)
 app.command()(serve)
 app.command()(doctor)
 app.command()(openapi)
-app.add_typer(clusters.app)
+app.add_typer(upkeep.app)  # that of the clusters, with more commands
 app.command()(issue)
 app.command()(sign)
 app.command()(renew)
+app.command()(agent)
 app.add_typer(certificates.app)
 app.command()(revoke)
 app.add_typer(revocations.app)
+app.add_typer(repair.app)
 app.add_typer(tokens.app)
 app.add_typer(database.app)
 

@@ -23,6 +23,18 @@ def parse_seconds(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def span_of(seconds: int) -> str:
+    """Seconds as `3d 4h`, `2h 5m` or `40s`; `ended` where there are none left."""
+    if seconds <= 0:
+        return "ended"
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, seconds = divmod(seconds, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2])
+
+
 ExpiresIn = Annotated[
     int | None,
     typer.Option(

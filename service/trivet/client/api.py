@@ -8,8 +8,10 @@ from trivet.client.certificates import Certificates, Decisions
 from trivet.client.clusters import Clusters
 from trivet.client.connection import Connection
 from trivet.client.health import Probes
+from trivet.client.repairs import Repairs
 from trivet.client.revocations import Revocations
 from trivet.client.tokens import AuditRecords, Tokens
+from trivet.client.upkeep import Upkeep
 
 if TYPE_CHECKING:
     import httpx
@@ -38,6 +40,8 @@ class Client:
         self.certificates = Certificates(self._connection)
         self.decisions = Decisions(self._connection)
         self.revocations = Revocations(self._connection)
+        self.upkeep = Upkeep(self._connection)
+        self.repairs = Repairs(self._connection)
         self.tokens = Tokens(self._connection)
         self.audit_records = AuditRecords(self._connection)
 

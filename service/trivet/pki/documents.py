@@ -33,7 +33,7 @@ class Reader:
             return None
         for key in value:
             if key not in allowed:
-                self.fault(f"{pointer}/{_escape(str(key))}", f"unknown field; known are {known}")
+                self.fault(f"{pointer}/{escape(str(key))}", f"unknown field; known are {known}")
         return {key: item for key, item in value.items() if item is not None}
 
     def text(self, value: object, pointer: str, *, limit: int = MAX_TEXT) -> str | None:
@@ -70,7 +70,7 @@ class Reader:
             return {}
         texts: dict[str, str] = {}
         for key, item in value.items():
-            place = f"{pointer}/{_escape(str(key))}"
+            place = f"{pointer}/{escape(str(key))}"
             text = self.text(item, place, limit=MAX_TEXTS)
             if not is_plain(str(key)):
                 self.fault(place, "its name must not hold control characters")
@@ -80,7 +80,8 @@ class Reader:
         return texts
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A member's name as a pointer has it (RFC 6901 section 3), cut short where it is long."""
     # Half a surrogate pair in a pointer could not be sent back.
     shown = key[:_MAX_KEY_SHOWN].encode("utf-8", "replace").decode()
     return shown.replace("~", "~0").replace("/", "~1")

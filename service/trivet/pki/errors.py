@@ -15,6 +15,7 @@ front end; nothing here speaks HTTP.
     ├── RejectedIdentifierError       a name that the profile or requester may not have
     ├── RevokedError                  an entry names the subject, a SAN, the key or the lineage
     ├── ExpiredError                  the certificate that vouches for the request has expired
+    ├── StageWaitsError               in a repair, its turn has not come yet
     ├── NotFoundError
     ├── ConflictError
     │   ├── PreconditionError         If-Match names an older version
@@ -121,6 +122,17 @@ class ExpiredError(Refusal):
     """The certificate that should vouch for the request is outside its validity."""
 
     slug = "expired"
+
+
+class StageWaitsError(Refusal):
+    """In a repair an earlier stage has the turn; ask again after a while."""
+
+    slug = "stageWaits"
+
+    def __init__(self, detail: str, retry_after: timedelta) -> None:
+        """Keep how long the requester should wait."""
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class NotFoundError(Refusal):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MESSAGE_TYPE = "trivet-renewal+jwt"
 MAX_AGE = timedelta(minutes=5)
+CARRIED_AGE = timedelta(days=7)
+"""How old a message may be that an administrator carries by hand, within an open repair window."""
 MAX_MESSAGE_BYTES = 128 * 1024
 _LONGEST = 10 * 366 * 24 * 3600  # seconds; no certificate lives longer
 
@@ -155,8 +157,10 @@ def _malformed() -> MalformedError:
     return MalformedError("this is not a renewal message: a JWT with x5c (one certificate), aud, iat and csr")
 
 
-def check_fresh(message: RenewalMessage, audience: str, now: datetime) -> None:
-    """Refuse a message that was made for another cluster, or not just now.
+def check_fresh(
+    message: RenewalMessage, audience: str, now: datetime, max_age: timedelta = MAX_AGE
+) -> None:
+    """Refuse a message that was made for another cluster, too long ago, or after now by more than clocks differ.
 
     Raises:
         AuthenticationError: it is.
@@ -164,7 +168,7 @@ def check_fresh(message: RenewalMessage, audience: str, now: datetime) -> None:
     if message.audience != audience:
         text = f"the renewal message is for {message.audience[:80]!r}, not for {audience!r}"
         raise AuthenticationError(text)
-    if abs(now - message.made_at) > MAX_AGE:
+    if not -MAX_AGE <= now - message.made_at <= max_age:
         made_at = f"{message.made_at:%Y-%m-%dT%H:%M:%SZ}"
         text = f"the renewal message was made at {made_at}; make it anew, and check the clocks"
         raise AuthenticationError(text)

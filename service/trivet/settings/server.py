@@ -43,6 +43,7 @@ class ServerSettings(LayeredSettings):
         backdate_seconds: how far notBefore lies before the time of issue.
         lockout_guard: warn of a revocation that locks out a control plane, or refuse it.
         retention_days: how long a certificate is kept after it expired; its serial and decision stay for good.
+        repair_expired_days: how long ago a certificate may have expired that renews in a repair window.
         prune: what becomes of a month's partition then (PostgreSQL): dropped, or detached to be archived.
         metrics_public: `/metrics` without an access token.
         metrics_per_cluster: series carry the name of their cluster; installations of thousands leave it out.
@@ -69,6 +70,7 @@ class ServerSettings(LayeredSettings):
     backdate_seconds: int = Field(default=300, ge=0, lt=_EIGHT_HOURS)
     lockout_guard: Literal["warn", "refuse"] = "warn"
     retention_days: int = Field(default=90, ge=1, le=36_500)
+    repair_expired_days: int = Field(default=400, ge=1, le=3_650)
     prune: Literal["drop", "detach"] = "drop"
     metrics_public: bool = False
     metrics_per_cluster: bool = True

@@ -127,6 +127,13 @@ def with_serial(connection: Connection, serial: str) -> list[StoredCertificate]:
     return [stored_certificate(row) for row in connection.execute(_of_serial(serial))]
 
 
+def was_pruned(connection: Connection, serial: str) -> bool:
+    """Whether a certificate of that serial was issued, and is no longer kept."""
+    kept = select(certificates.c.id).where(certificates.c.id == serials.c.certificate_id)
+    query = select(serials.c.serial).where(serials.c.serial == serial, ~kept.exists())
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def supersede(connection: Connection, ids: Sequence[UUID], now: datetime) -> None:
     """Note that certificates were renewed, so that those who still use them renew at once."""
     if ids:

@@ -158,6 +158,14 @@ certificates = Table(
         sqlite_where=text("revoked_at IS NOT NULL"),
         postgresql_where=text("revoked_at IS NOT NULL"),
     ),
+    # What a cluster holds now (`store.identities`), however much of its past is kept.
+    Index(
+        "ix_certificates_current",
+        "cluster_id",
+        "id",
+        sqlite_where=text("superseded_at IS NULL"),
+        postgresql_where=text("superseded_at IS NULL"),
+    ),
     postgresql_partition_by="RANGE (id)",
 )
 
@@ -281,6 +289,88 @@ tokens = Table(
     Column("created_by", String, nullable=False),
     Column("expires_at", UtcDateTime, nullable=True),
     CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor')", name="role"),
+)
+
+early_renewals = Table(
+    "early_renewals",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    # What was issued before `asked_at` renews, spread over the time until `ends_at`.
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Index(None, "cluster_id", "id"),
+)
+
+abandoned_certificates = Table(
+    "abandoned_certificates",
+    metadata,
+    # Nobody waits for them any more: their node was removed. A certificate may be pruned meanwhile: no foreign key.
+    Column("cluster_id", ForeignKey("clusters.id"), primary_key=True),
+    Column("certificate_id", Id, primary_key=True),
+    Column("node", String, nullable=True),
+    Column("abandoned_at", UtcDateTime, nullable=False),
+    Column("abandoned_by", String, nullable=False),
+)
+
+repair_windows = Table(
+    "repair_windows",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("opened_by", String, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("longest_expired_seconds", Integer, nullable=False),
+    Column("patience_seconds", Integer, nullable=False),
+    # How many identities were not fresh when it was opened; a window that was opened for none does not close as done.
+    Column("pending", Integer, nullable=False),
+    Column("outcome", String, nullable=True),
+    Column("closed_at", UtcDateTime, nullable=True),
+    Column("closed_by", String, nullable=True),
+    CheckConstraint("outcome IN ('completed', 'ended', 'closed')", name="outcome"),
+    Index(None, "cluster_id", "id"),
+    Index(
+        "uq_repair_windows_open",
+        "cluster_id",
+        unique=True,
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+)
+
+repair_stages = Table(
+    "repair_stages",
+    metadata,
+    # The stages that are over: later ones need not wait for them any more, whatever happens.
+    Column("window_id", ForeignKey("repair_windows.id"), primary_key=True),
+    Column("stage", String, primary_key=True),
+    Column("ended", String, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+    CheckConstraint("stage IN ('etcd', 'api-server', 'rest')", name="stage"),
+    CheckConstraint("ended IN ('fresh', 'passed', 'skipped')", name="ended"),
+)
+
+repair_tokens = Table(
+    "repair_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("window_id", ForeignKey("repair_windows.id"), nullable=False, index=True),
+    Column("node", String, nullable=False),
+    Column("secret_hash", ByteText, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+
+repair_token_uses = Table(
+    "repair_token_uses",
+    metadata,
+    # Each identity once: whoever inserts the row first has used the token for it.
+    Column("token_id", ForeignKey("repair_tokens.id"), primary_key=True),
+    Column("held_id", Id, primary_key=True),
+    Column("certificate_id", Id, nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
 )
 
 idempotency_keys = Table(

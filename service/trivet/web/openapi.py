@@ -89,13 +89,20 @@ _PATH_PARAMETERS = {
     "token": ("The id of an access token, not its secret.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
     "namespace": ("The namespace of the object.", "kube-system"),
     "name": ("The name of the object.", "my-renew-revocation"),
+    "certificate": (
+        "base64url(authorityKeyIdentifier).base64url(serialNumber), as in RFC 9773 section 4.1.",
+        "4Y5ZbQ3lAXnmFaBZ1P7p4Hl5Yz8.d_30sQM7OHqqrOzhwYcQwg",
+    ),
+    "repair": ("The id of a repair window.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "renewal": ("The id of an early renewal.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "node": ("The name of a node.", "worker-1"),
 }
 
 _HEADERS = {
     "ETag": "The version, for If-Match.",
     "Link": 'Where the next page is, as `<…>; rel="next"` (RFC 8288); absent on the last.',
     "Location": "Where the new object is.",
-    "Retry-After": "With 429 and 503: after how many seconds to try again.",
+    "Retry-After": "After how many seconds to try again (with 429, 503, and 409 in a repair), or to ask again.",
     "WWW-Authenticate": "With 401.",
     "Warning": 'Lock-outs in plain words, each as `299 - "…"`; kubectl prints them.',
 }
@@ -104,6 +111,8 @@ _TAGS = [
     {"name": "clusters", "description": "Clusters, each with three authorities of its own."},
     {"name": "authorities", "description": "The CA certificates that sign, and those to trust."},
     {"name": "certificates", "description": "Issue, renew, search, explain."},
+    {"name": "upkeep", "description": "What a cluster holds, when it renews, how long it survives without Trivet."},
+    {"name": "repairs", "description": "Bring back a cluster whose certificates expired or were revoked."},
     {"name": "revocations", "description": "What must not be issued or renewed, and what is revoked."},
     {"name": "access tokens", "description": "Bearer tokens, each with a role, for all clusters or one."},
     {"name": "audit", "description": "Who changed what."},
@@ -177,6 +186,8 @@ def _headers(status: str, operation_id: str) -> dict[str, Any]:
         wanted += ["ETag", "Warning"]
     if status == "200" and operation_id.startswith("list"):
         wanted.append("Link")
+    if status == "200" and operation_id.startswith("getRenewalInfo"):
+        wanted.append("Retry-After")
     if status == "default":
         wanted += ["Retry-After", "WWW-Authenticate"]
     return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in wanted}

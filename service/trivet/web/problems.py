@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.pki.errors import RateLimitedError, Refusal, UnavailableError
+from trivet.pki.errors import RateLimitedError, Refusal, StageWaitsError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,8 @@ RENDERINGS: Final = {
     "rejectedIdentifier": Rendering(403, "Name rejected", "Forbidden"),
     "revoked": Rendering(403, "Revoked", "Forbidden"),
     "expired": Rendering(403, "Expired", "Forbidden"),
+    # Not 503, by which a proxy would take the service for one that fails.
+    "stageWaits": Rendering(409, "Not its turn yet", "Conflict"),
     "notFound": Rendering(404, "Not found", "NotFound"),
     "conflict": Rendering(409, "Conflict", "AlreadyExists"),
     "preconditionFailed": Rendering(412, "Version does not match", "Conflict"),
@@ -108,7 +110,7 @@ def pointer(place: Sequence[int | str]) -> str:
 
 
 def _headers(refusal: Refusal) -> dict[str, str]:
-    if isinstance(refusal, RateLimitedError | UnavailableError):
+    if isinstance(refusal, RateLimitedError | StageWaitsError | UnavailableError):
         return {"Retry-After": str(max(1, round(refusal.retry_after.total_seconds())))}
     if RENDERINGS[refusal.slug].status == 401:  # noqa: PLR2004
         return {"WWW-Authenticate": 'Bearer realm="trivet"'}  # RFC 9110 section 11.6.1

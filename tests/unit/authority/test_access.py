@@ -38,10 +38,10 @@ from trivet.pki.roots import root_builder, root_validity
 
 ALLOWED = {
     Permission.CREATE_CLUSTER: {Role.ADMIN},
-    Permission.READ_CLUSTER: set(Role),
-    Permission.ISSUE: {Role.ADMIN, Role.ISSUER, Role.HOLDER},
+    Permission.READ_CLUSTER: set(Role) - {Role.REPAIR},
+    Permission.ISSUE: {Role.ADMIN, Role.ISSUER, Role.HOLDER, Role.REPAIR},
     Permission.RENEW: {Role.HOLDER},
-    Permission.READ_CERTIFICATE: set(Role),
+    Permission.READ_CERTIFICATE: set(Role) - {Role.REPAIR},
     Permission.READ_DECISION: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
     Permission.WRITE_REVOCATION: {Role.ADMIN},
     Permission.PREVIEW_REVOCATION: {Role.ADMIN, Role.AUDITOR},
@@ -50,6 +50,9 @@ ALLOWED = {
     Permission.READ_TOKEN: {Role.ADMIN, Role.AUDITOR},
     Permission.READ_AUDIT: {Role.ADMIN, Role.AUDITOR},
     Permission.READ_METRICS: {Role.ADMIN, Role.AUDITOR},
+    Permission.WRITE_REPAIR: {Role.ADMIN},
+    Permission.READ_REPAIR: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
+    Permission.ASK_RENEWAL: {Role.ADMIN},
 }
 
 

@@ -21,10 +21,10 @@ from trivet.authority.search import (
     list_clusters,
     list_generations,
     names_and_issuers,
-    renewal_window,
     search_certificates,
     status_of,
 )
+from trivet.authority.suggest import renewal_window
 from trivet.pki.errors import AccessDeniedError, BadCSRError, InvalidError, NotFoundError
 from trivet.pki.revocation import EntryKind
 from trivet.store.certificates import StoredCertificate
@@ -127,10 +127,10 @@ def test_a_certificate_of_another_cluster_is_not_found(world: World, hit: Stored
 
 def test_the_window_of_what_was_superseded_or_revoked_lies_in_the_past(world: World) -> None:
     current = world.issue()
-    assert renewal_window(current.stored).not_before > world.clock.now
+    assert renewal_window(current.stored, []).not_before > world.clock.now
     world.clock.advance(hours=1)
     world.renew(current.stored)
-    assert renewal_window(world.stored(current)).not_after <= world.clock.now
+    assert renewal_window(world.stored(current), []).not_after <= world.clock.now
 
 
 def test_clusters_and_their_generations_are_listed(world: World) -> None:

@@ -88,10 +88,11 @@ def test_the_validity_of_a_certificate_is_what_it_states() -> None:
 
 def test_renewal_is_suggested_around_two_thirds_of_the_lifetime() -> None:
     validity = plan_validity(NOW, None, FOUR_DAYS, ISSUER)
-    window = suggested_window(validity)
-    assert window.not_before == validity.not_before + timedelta(days=4) * 0.62
-    assert window.not_after == validity.not_before + timedelta(days=4) * 0.72
-    assert window.contains(validity.not_before + timedelta(days=4) * 2 / 3)
+    first, middle, last = (suggested_window(validity, position=place) for place in (0.0, 0.5, 1.0))
+    assert first.not_before == validity.not_before + timedelta(days=4) * 0.62
+    assert middle.contains(validity.not_before + timedelta(days=4) * 2 / 3)
+    assert last.not_after == validity.not_before + timedelta(days=4) * 0.72
+    assert {window.lifetime for window in (first, middle, last)} == {timedelta(days=4) * 0.02}
 
 
 def test_renewal_of_what_was_replaced_is_suggested_for_the_past() -> None:

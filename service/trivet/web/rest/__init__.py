@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from trivet.web.rest import audit, authorities, certificates, clusters, renewals, revocations, schemas, tokens
+from trivet.web.rest import (
+    audit,
+    authorities,
+    certificates,
+    clusters,
+    renewals,
+    repairs,
+    revocations,
+    schemas,
+    tokens,
+    upkeep,
+)
 
 router = APIRouter()
-for module in (clusters, authorities, renewals, certificates, revocations, tokens, audit):
+for module in (clusters, authorities, renewals, certificates, revocations, upkeep, repairs, tokens, audit):
     router.include_router(module.router)
 
 BODY_SCHEMAS = (
     schemas.CertificateCreate,
     schemas.CertificateRenew,
     schemas.ClusterCreate,
+    schemas.EarlyRenewalCreate,
+    schemas.RepairCreate,
+    schemas.RepairRenewalCreate,
+    schemas.RepairSkipCreate,
+    schemas.RepairTokenCreate,
     schemas.RenewRevocation,
     schemas.TokenCreate,
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from trivet.authority import explain, search
+from trivet.authority import explain, search, suggest
 from trivet.authority.access import Permission
 from trivet.authority.application import Issuance
 from trivet.pki.errors import NotFoundError
@@ -18,6 +18,7 @@ from trivet.web.rest.bodies import CERTIFICATE_BODIES, read_issuance
 from trivet.web.rest.certificate_answers import ANSWERS, answer, issued, offered
 from trivet.web.rest.negotiation import decode_id_cursor, encode_cursor, link_next, negotiate
 from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+from trivet.web.rest.upkeep import shown_suggestion
 
 router = APIRouter(tags=["certificates"])
 OF_CLUSTER = "/clusters/{cluster}/certificates"
@@ -122,13 +123,12 @@ async def explain_certificate(cluster: str, serial: str, caller: Authenticated) 
 
 
 @router.get(OF_CLUSTER + "/{serial}/renewal-info", **operation("getRenewalInfo", Permission.READ_CERTIFICATE))
-async def get_renewal_info(cluster: str, serial: str, caller: Authenticated) -> schemas.RenewalInfo:
+async def get_renewal_info(
+    cluster: str, serial: str, response: Response, caller: Authenticated
+) -> schemas.RenewalInfo:
     """Tell when to renew a certificate (the shape of RFC 9773)."""
-    stored = await caller.offload(search.get_certificate, caller.authority, caller.requester, cluster, serial)
-    window = search.renewal_window(stored)
-    return schemas.RenewalInfo(
-        suggested_window=schemas.SuggestedWindow(start=window.not_before, end=window.not_after)
-    )
+    found = await caller.offload(suggest.suggest, caller.authority, caller.requester, cluster, serial)
+    return shown_suggestion(found, response)
 
 
 @router.get("/decisions/{decision}", **operation("getDecision", Permission.READ_DECISION))

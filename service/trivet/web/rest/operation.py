@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _TEXT = {"schema": {"type": "string"}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
+PUBLIC: Final = "public"
+"""In place of a permission, where none is needed."""
+
 MAX_KEY: Final = 255  # characters of an Idempotency-Key
 
 Limit = Annotated[int, Query(ge=1, le=500, description="The most items of a page.")]
@@ -63,6 +66,15 @@ def operation(
         "summary": _words(operation_id),
         "dependencies": [Depends(permitted(permission, known, in_dry_run))],
         "openapi_extra": {**extra, **declared},
+    }
+
+
+def public_operation(operation_id: str, **extra: object) -> dict[str, Any]:
+    """Arguments of a route that anybody may use: it tells what is public by its nature."""
+    return {
+        "operation_id": operation_id,
+        "summary": _words(operation_id),
+        "openapi_extra": {**extra, "security": [{}], "x-trivet-permission": PUBLIC},
     }
 
 

@@ -1,0 +1,127 @@
+"""Asking the service for certificates: with an issuer's token, as a new node, and in a repair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from trivet.agent.files.pairs import KeyPair, checked, read_chain
+from trivet.agent.inspection import name_differences
+from trivet.client.keys import build_request, new_key
+from trivet.pki.errors import BadPublicKeyError
+from trivet.pki.keys import check_public_key, key_algorithm
+from trivet.pki.possession import sign_renewal_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from trivet.agent.files import NodeFiles
+    from trivet.agent.plan.model import CertificatePlan, PlannedCertificate
+    from trivet.client import Client
+    from trivet.client.keys import PrivateKey
+
+
+class NotAskedError(Exception):
+    """This credential cannot get this certificate; the message says which can."""
+
+
+class Source(Protocol):
+    """Where certificates come from: tokens, certificate requests, the current certificate's own key."""
+
+    def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
+        """The certificate for a request (DER), as PEM.
+
+        Raises:
+            ClientError: the service refused, or did not answer.
+            NotAskedError: this credential cannot get it.
+        """
+
+
+def seconds_of(planned: PlannedCertificate) -> int | None:
+    """How long a certificate shall live, as requests say it."""
+    return None if planned.validity is None else int(planned.validity.total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class ByToken:
+    """With an access token that may issue, or a one-time token of a repair."""
+
+    trivet: Client
+    plan: CertificatePlan
+
+    def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
+        """Ask for it."""
+        issued = self.trivet.certificates.issue(
+            self.plan.cluster,
+            planned.profile.name,
+            request,
+            node=planned.node_asked,
+            expiration_seconds=seconds_of(planned),
+        )
+        return issued["certificate"]
+
+
+@dataclass(frozen=True, slots=True)
+class ByOwnKey:
+    """By proof of the certificate that is in place, expired or not: the message that its key signs."""
+
+    trivet: Client
+    plan: CertificatePlan
+    files: NodeFiles
+    now: Callable[[], datetime]
+
+    def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
+        """Renew it."""
+        former = self.files.read(planned)
+        if former is None:
+            message = (
+                "there is no certificate whose key could vouch for this node; an administrator's one-time token can:"
+                f" trivet repair {self.plan.cluster}"
+            )
+            raise NotAskedError(message)
+        signed = sign_renewal_message(
+            former.key, former.certificate, request, self.plan.cluster, self.now(), planned.validity
+        )
+        return self.trivet.certificates.renew_by_message(self.plan.cluster, signed)["certificate"]
+
+
+def ask(source: Source, planned: PlannedCertificate, key: PrivateKey, *, with_names: bool = True) -> KeyPair:
+    """Get a certificate for a key, and see that it is what was asked for.
+
+    Args:
+        source: whom to ask, with which credential.
+        planned: what is asked for.
+        key: to be certified.
+        with_names: whether the request states names; in a renewal the former certificate's are kept.
+
+    Raises:
+        ClientError: the service refused, or did not answer.
+        NotAskedError: this credential cannot get it.
+        ValueError: what came is not for this key.
+    """
+    request = build_request(
+        key,
+        common_name=planned.common_name if with_names else None,
+        organizations=planned.organizations if with_names else (),
+        hosts=planned.sans if with_names else (),
+    )
+    pair = checked(KeyPair(read_chain(source.certificate_for(planned, request).encode()), key))
+    differences = name_differences(planned.names, pair.certificate) if with_names else ""
+    if differences:
+        message = f"the service gave other names than the plan has: {differences}"
+        raise ValueError(message)
+    return pair
+
+
+def key_for(files: NodeFiles, planned: PlannedCertificate) -> PrivateKey:
+    """The key to be certified: the one in place where it is good, of the planned kind, and else a new one."""
+    kind = planned.algorithm.key_algorithm
+    former = files.usable_key(planned)
+    if former is not None and key_algorithm(former.public_key()) is kind:
+        try:
+            check_public_key(former.public_key(), planned.profile.keys)
+        except BadPublicKeyError:
+            return new_key(kind)
+        return former
+    return new_key(kind)

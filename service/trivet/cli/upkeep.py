@@ -1,0 +1,121 @@
+"""`trivet cluster renew`, `budget`, `identities`: what a cluster holds, and for how long."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from trivet.cli.clusters import Name, app
+from trivet.cli.connection import connect
+from trivet.cli.exits import CommandError, ExitCode
+from trivet.cli.output import Format, Output, note, show_document, show_list
+from trivet.cli.spans import parse_seconds, span_of
+
+if TYPE_CHECKING:
+    from trivet.client import Client
+    from trivet.client.repair_schemas import EarlyRenewal, NodeBudget
+
+_GLANCE_SECONDS: Final = 5.0
+_LATE: Final = {
+    "NODE": "node",
+    "PROFILE": "profile",
+    "SERIAL NUMBER": "serialNumber",
+    "NOT AFTER": "notAfter",
+    "DUE SINCE": "dueSince",
+}
+_BUDGET: Final = {
+    "NODE": "node",
+    "SURVIVES": "survives",
+    "UNTIL": "endsAt",
+    "FIRST TO END": "profile",
+    "IDENTITIES": "identities",
+}
+_IDENTITIES: Final = {
+    "NODE": "node",
+    "PROFILE": "profile",
+    "SERIAL NUMBER": "serialNumber",
+    "STATUS": "status",
+    "NOT AFTER": "notAfter",
+    "STAGE": "stage",
+    "WAITED FOR": "waitedFor",
+}
+
+
+@app.command()
+def renew(
+    context: typer.Context,
+    name: Name,
+    *,
+    over: Annotated[
+        int,
+        typer.Option(
+            parser=parse_seconds, metavar="SPAN", help="Spread over so long: 30m, 1h; 0 for at once."
+        ),
+    ] = "1h",  # type: ignore[assignment]  typer parses defaults, too
+    status: Annotated[
+        bool, typer.Option("--status", help="Ask for nothing; show how far the last one is.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until every identity is fresh.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Ask a whole cluster to renew early, before it is switched off for a while.
+
+    Agents learn of it when they next ask when to renew: within an hour.
+    """
+    with connect(context) as trivet:
+        progress = _last(trivet, name) if status else trivet.upkeep.renew(name, over)
+        while watch and progress["fresh"] < progress["total"]:
+            note(f"fresh: {progress['fresh']} of {progress['total']}")
+            time.sleep(_GLANCE_SECONDS)
+            progress = trivet.upkeep.renewal(name, progress["id"])
+    if output is not Format.TABLE:
+        show_document(progress, output)
+        return
+    typer.echo(
+        f"{name}: asked at {progress['askedAt']}, until {progress['endsAt']};"
+        f" fresh: {progress['fresh']} of {progress['total']}"
+    )
+    if progress["late"]:
+        show_list(progress["late"], output, _LATE)
+
+
+def _last(trivet: Client, name: str) -> EarlyRenewal:
+    last = next(trivet.upkeep.renewals(name, 1), None)
+    if last is None:
+        message = f"the cluster {name} was not asked to renew early"
+        raise CommandError(message, ExitCode.NOT_FOUND)
+    return trivet.upkeep.renewal(name, last["id"])
+
+
+@app.command()
+def budget(context: typer.Context, name: Name, output: Output = Format.TABLE) -> None:
+    """Show how long a cluster, and each node, survives if contact with Trivet is lost now."""
+    with connect(context) as trivet:
+        found = trivet.upkeep.outage_budget(name)
+    if output is not Format.TABLE:
+        show_document(found, output)
+        return
+    if found["seconds"] is None:
+        typer.echo(f"{name} holds nothing")
+        return
+    typer.echo(f"{name} survives {span_of(found['seconds'])}, until {found['endsAt']}")
+    show_list(map(_node, found["nodes"]), output, _BUDGET)
+
+
+def _node(found: NodeBudget) -> dict[str, Any]:
+    return {**found, "survives": span_of(found["seconds"])}
+
+
+@app.command()
+def identities(
+    context: typer.Context,
+    name: Name,
+    *,
+    node: Annotated[str | None, typer.Option(metavar="NAME", help="Of this node only.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """List what a cluster holds: the newest certificate of each identity, expired and revoked ones included."""
+    with connect(context) as trivet:
+        show_list(trivet.upkeep.identities(name, node=node), output, _IDENTITIES)

@@ -1,0 +1,256 @@
+"""What a cluster holds, early renewal, the outage budget, and repairs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
+
+_Span = Annotated[int, Field(ge=0, le=10 * 366 * 24 * 3600)]
+StageName = Literal["etcd", "api-server", "rest"]
+RepairState = Literal["rehearsal", "open", "completed", "ended", "closed"]
+Plight = Literal[
+    "fresh",
+    "banned",
+    "no-active-generation",
+    "revoked",
+    "expired-too-long-ago",
+    "waiting",
+    "refused",
+    "not-heard-of",
+]
+
+
+class Identity(Schema):
+    """A certificate that nothing has replaced: what a node holds, expired or revoked or not."""
+
+    serial_number: str
+    profile: str
+    node: str | None
+    common_name: str
+    issued_at: datetime
+    not_after: datetime
+    status: Literal["valid", "revoked", "expired"]
+    revoked_at: datetime | None
+    stage: StageName = Field(description="Of a repair.")
+    waited_for: bool = Field(
+        description="Whether a repair waits for it; not for users, nor for what was given up."
+    )
+    abandoned: bool = Field(description="Whether an administrator gave it up.")
+
+
+class IdentityPage(Page[Identity]):
+    """A part of a list of Identity objects."""
+
+
+class AbandonedNode(Schema):
+    """A node that was given up: nobody waits for what it holds."""
+
+    node: str
+    identities: int = Field(description="How many were given up now.")
+
+
+class EarlyRenewalCreate(RequestSchema):
+    """A wish that a whole cluster renews early."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overSeconds": 3600}]})
+
+    over_seconds: _Span = Field(3600, description="Spread over so long; 0 for at once.")
+
+
+class LateIdentity(Schema):
+    """An identity that has not renewed yet."""
+
+    serial_number: str
+    profile: str
+    node: str | None
+    common_name: str
+    not_after: datetime
+    due_since: datetime | None = Field(
+        description="Since when it should have; null while its time has not come."
+    )
+
+
+class EarlyRenewal(Schema):
+    """How far a cluster is that was asked to renew early."""
+
+    id: UUID
+    cluster: str
+    asked_at: datetime
+    asked_by: str
+    ends_at: datetime
+    total: int = Field(description="How many identities are waited for.")
+    fresh: int = Field(description="How many got a certificate since.")
+    late: list[LateIdentity] = Field(
+        description="Those that did not, the longest overdue first; at most 500."
+    )
+
+
+class EarlyRenewalSummary(Schema):
+    """A wish that a whole cluster renews early."""
+
+    id: UUID
+    asked_at: datetime
+    asked_by: str
+    ends_at: datetime
+
+
+class EarlyRenewalPage(Page[EarlyRenewalSummary]):
+    """A part of a list of EarlyRenewalSummary objects."""
+
+
+class NodeBudget(Schema):
+    """How long a node survives if contact with Trivet is lost now."""
+
+    node: str | None = Field(description="Null for identities that were issued without a node's name.")
+    seconds: int = Field(description="Until its first certificate ends; negative where that has ended.")
+    ends_at: datetime
+    profile: str = Field(description="Of the certificate that ends first.")
+    serial_number: str
+    identities: int
+
+
+class OutageBudget(Schema):
+    """How long a cluster, and each of its nodes, survives if contact with Trivet is lost now."""
+
+    cluster: str
+    seconds: int | None = Field(description="The least of its nodes'; null where nothing is held.")
+    ends_at: datetime | None
+    abandoned: int = Field(description="How many identities were given up, and are not counted.")
+    nodes: list[NodeBudget] = Field(description="The shortest first.")
+
+
+class RepairCreate(RequestSchema):
+    """A repair window to open."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"forSeconds": 7200}]})
+
+    for_seconds: Seconds = Field(7200, description="How long it stays open at most: a minute to seven days.")
+    expired_for_seconds: Seconds | None = Field(
+        None, description="How long ago a certificate may have expired; by default what the operator set."
+    )
+    patience_seconds: Seconds = Field(
+        300,
+        description="How long a stage may stand still before the next one begins: 10 seconds to two hours.",
+    )
+
+
+class RepairStage(Schema):
+    """A stage of a repair."""
+
+    name: StageName
+    state: Literal["waiting", "current", "fresh", "passed", "skipped"]
+    total: int
+    fresh: int
+    began_at: datetime | None = Field(description="When its turn came.")
+    ended_at: datetime | None
+    moved_at: datetime | None = Field(
+        description="When one of its identities last became fresh in the window."
+    )
+
+
+class RepairIdentity(Schema):
+    """An identity that is not fresh."""
+
+    serial_number: str
+    profile: str
+    node: str | None
+    common_name: str
+    not_after: datetime
+    stage: StageName
+    state: Plight
+    last_refusal: str | None = Field(description="What its holder was last told within the window.")
+    heard_at: datetime | None
+
+
+class RepairBar(Schema):
+    """Something that bars the way."""
+
+    kind: Plight
+    detail: str = Field(description="What it is, in plain words.")
+    command: str | None = Field(description="What clears it.")
+    identities: int = Field(description="How many it concerns.")
+
+
+class Repair(Schema):
+    """A repair window, and how the repair stands."""
+
+    id: UUID | None = Field(description="Null in a rehearsal (dryRun=All).")
+    cluster: str
+    state: RepairState
+    opened_at: datetime | None
+    opened_by: str | None
+    ends_at: datetime | None
+    closed_at: datetime | None
+    closed_by: str | None
+    expired_for_seconds: int
+    patience_seconds: int
+    total: int = Field(description="How many identities are waited for.")
+    fresh: int = Field(description="How many of them have a certificate that is in force.")
+    abandoned: int = Field(description="How many identities were given up.")
+    stages: list[RepairStage]
+    bars: list[RepairBar] = Field(description="What bars the way.")
+    warnings: list[str]
+    pending: list[RepairIdentity] = Field(
+        description="What is not fresh, in the order of the stages; at most 500."
+    )
+
+
+class RepairSummary(Schema):
+    """A repair window."""
+
+    id: UUID
+    state: RepairState
+    opened_at: datetime
+    opened_by: str
+    ends_at: datetime
+    closed_at: datetime | None
+    closed_by: str | None
+
+
+class RepairPage(Page[RepairSummary]):
+    """A part of a list of RepairSummary objects."""
+
+
+class RepairSkipCreate(RequestSchema):
+    """A stage that is not waited for any longer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"stage": "etcd"}]})
+
+    stage: StageName
+
+
+class RepairTokenCreate(RequestSchema):
+    """A one-time token to make for a node."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"node": "worker-1"}]})
+
+    node: str = Field(max_length=253)
+
+
+class RepairToken(Schema):
+    """A one-time token; its secret is shown this once."""
+
+    id: UUID
+    node: str
+    repair: UUID
+    created_at: datetime
+    expires_at: datetime = Field(description="With its window.")
+    identities: list[Identity] = Field(description="What it gives certificates for, each once.")
+    secret: str
+
+
+class RepairRenewalCreate(RequestSchema):
+    """A renewal message that was carried here from a node that cannot reach Trivet."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message": "eyJ0eXAiOiJ0cml2ZXQtcmVuZXdhbCtqd3Qi…"}]}
+    )
+
+    message: str = Field(
+        max_length=131_072, description="Signed by the certificate's key, up to seven days ago."
+    )
