@@ -13,7 +13,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from trivet.agent.files.pairs import read_chain
@@ -29,6 +28,8 @@ from trivet.pki.validity import validity_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from cryptography import x509
 
     from trivet.agent.files import KeyPair
     from trivet.client.keys import PrivateKey

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from trivet.client.errors import ClientError, UnreachableError
 from trivet.pki.profiles import AuthorityName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from trivet.agent.asking import Source
@@ -123,8 +122,8 @@ class Provisioning:
             return Action.REPLACE, "it cannot be read"
         if known.isdisjoint(read_chain(pem)):
             # Certificates of another CA would put this node out of its cluster.
-            words = f"it holds none of the {planned.authority} CAs of the cluster {self.plan.cluster}"
-            return Action.REFUSE, f"{words}: is this the right cluster? If so, move the file away first"
+            foreign = f"it holds none of the {planned.authority} CAs of the cluster {self.plan.cluster}"
+            return Action.REFUSE, f"{foreign}: is this the right cluster? If so, move the file away first"
         return Action.REPLACE, "the authority has another set of CA certificates"
 
     def _is_foreign(self, authority: AuthorityName) -> bool:

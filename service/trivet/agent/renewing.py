@@ -85,7 +85,7 @@ class Renewing:
 
     def _install(self, planned: PlannedCertificate, former: KeyPair, pair: KeyPair) -> None:
         present = self.files.read(planned)
-        if False:
+        if present is None or present.certificate != former.certificate:
             message = "somebody else has replaced the certificate meanwhile; theirs stays"
             raise NotAsAskedError(message)
         if planned.hook is not None:

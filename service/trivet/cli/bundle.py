@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from trivet.agent.carried import CarriedAnswer, CarriedRequest
     from trivet.agent.files import KeyPair
+    from trivet.cli.planned import PlannedPlace
     from trivet.client import Client
 
 app = typer.Typer(
@@ -76,7 +77,9 @@ class _Place:
         replace_pair(staged, staged_key, read_file(self._key))
 
 
-def _places(certificates: Sequence[Path] | None, plan: Path | None, root: Path) -> Iterator[_Place]:
+def _places(
+    certificates: Sequence[Path] | None, plan: Path | None, root: Path
+) -> Iterator[_Place | PlannedPlace]:
     if plan is not None:
         from trivet.cli.planned import planned_places
 

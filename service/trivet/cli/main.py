@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trivet import __version__
-from trivet.cli import certificates, clusters, database, repair, revocations, tokens, upkeep
+from trivet.cli import certificates, database, repair, revocations, tokens, upkeep
 from trivet.cli.agent import agent
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor

@@ -19,7 +19,7 @@ from trivet.cli.spans import parse_seconds
 from trivet.pki.repair import Stage
 
 if TYPE_CHECKING:
-    import click
+    from typer._click.core import Context
 
 _OPEN: Final = "open"
 _WINDOWS: Final = {
@@ -35,7 +35,7 @@ _WINDOWS: Final = {
 class NameOrCommand(TyperGroup):
     """`trivet repair NAME` is `trivet repair open NAME`, unless NAME is another command."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Put `open` before what is no command."""
         if args and args[0] not in self.commands and args[0] not in {"--help", "-h"}:
             args = [_OPEN, *args]
@@ -60,9 +60,14 @@ def open_repair(
     name: Cluster,
     *,
     lasting: Annotated[
-        int,
-        typer.Option("--for", parser=parse_seconds, metavar="SPAN", help="How long it stays open: 30m, 2h."),
-    ] = "2h",  # type: ignore[assignment]  typer parses defaults, too
+        int | None,
+        typer.Option(
+            "--for",
+            parser=parse_seconds,
+            metavar="SPAN",
+            help="How long it stays open: 30m, 8h [2h].",
+        ),
+    ] = None,
     expired_for: Annotated[
         int | None,
         typer.Option(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import typer
 
+from trivet.bootstrap.clock import now
 from trivet.cli.exits import CommandError, ExitCode
 from trivet.cli.output import Format, note, printable, show_document, show_list
 from trivet.client.errors import UnreachableError
@@ -82,7 +83,7 @@ def follow(trivet: Client, repair: Repair) -> Repair:
         while True:
             line = _line(repair)
             if line != told:
-                note(f"{datetime.now(UTC):%H:%M:%S}  {line}")
+                note(f"{now():%H:%M:%S}  {line}")
                 told = line
             if repair["state"] != "open" or is_done(repair):
                 return repair
@@ -99,7 +100,7 @@ def _again(trivet: Client, cluster: str, number: str, last: Repair) -> Repair:
     try:
         return trivet.repairs.get(cluster, number)
     except UnreachableError as error:
-        if datetime.now(UTC) > datetime.fromisoformat(last["endsAt"] or "") + _GRACE:
+        if now() > datetime.fromisoformat(last["endsAt"] or "") + _GRACE:
             raise
         note(f"no answer ({printable(str(error))}); still trying")
         return last

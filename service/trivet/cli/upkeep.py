@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from trivet.client import Client
     from trivet.client.repair_schemas import EarlyRenewal, NodeBudget
 
+__all__ = ["app"]
+
 _GLANCE_SECONDS: Final = 5.0
 _LATE: Final = {
     "NODE": "node",
@@ -49,11 +51,13 @@ def renew(
     name: Name,
     *,
     over: Annotated[
-        int,
+        int | None,
         typer.Option(
-            parser=parse_seconds, metavar="SPAN", help="Spread over so long: 30m, 1h; 0 for at once."
+            parser=parse_seconds,
+            metavar="SPAN",
+            help="Spread over so long: 30m, 2h; 0 for at once [1h].",
         ),
-    ] = "1h",  # type: ignore[assignment]  typer parses defaults, too
+    ] = None,
     status: Annotated[
         bool, typer.Option("--status", help="Ask for nothing; show how far the last one is.")
     ] = False,

@@ -48,10 +48,15 @@ class Upkeep:
         """How long a cluster and its nodes survive if contact with Trivet is lost now."""
         return cast("OutageBudget", self.connection.call("GET", cluster_path(cluster, "outage-budget")))
 
-    def renew(self, cluster: str, over_seconds: int) -> EarlyRenewal:
+    def renew(self, cluster: str, over_seconds: int | None = None) -> EarlyRenewal:
         """Ask a whole cluster to renew early, spread over a time."""
         path = cluster_path(cluster, "renewals")
-        return cast("EarlyRenewal", self.connection.call("POST", path, json={"overSeconds": over_seconds}))
+        return cast(
+            "EarlyRenewal",
+            self.connection.call(
+                "POST", path, json={"overSeconds": over_seconds} if over_seconds is not None else {}
+            ),
+        )
 
     def renewals(self, cluster: str, limit: int | None = None) -> Iterator[EarlyRenewalSummary]:
         """How often a cluster was asked to renew early, newest first."""

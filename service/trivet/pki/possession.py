@@ -157,9 +157,7 @@ def _malformed() -> MalformedError:
     return MalformedError("this is not a renewal message: a JWT with x5c (one certificate), aud, iat and csr")
 
 
-def check_fresh(
-    message: RenewalMessage, audience: str, now: datetime, max_age: timedelta = MAX_AGE
-) -> None:
+def check_fresh(message: RenewalMessage, audience: str, now: datetime, max_age: timedelta = MAX_AGE) -> None:
     """Refuse a message that was made for another cluster, too long ago, or after now by more than clocks differ.
 
     Raises:

@@ -111,7 +111,10 @@ _TAGS = [
     {"name": "clusters", "description": "Clusters, each with three authorities of its own."},
     {"name": "authorities", "description": "The CA certificates that sign, and those to trust."},
     {"name": "certificates", "description": "Issue, renew, search, explain."},
-    {"name": "upkeep", "description": "What a cluster holds, when it renews, how long it survives without Trivet."},
+    {
+        "name": "upkeep",
+        "description": "What a cluster holds, when it renews, how long it survives without Trivet.",
+    },
     {"name": "repairs", "description": "Bring back a cluster whose certificates expired or were revoked."},
     {"name": "revocations", "description": "What must not be issued or renewed, and what is revoked."},
     {"name": "access tokens", "description": "Bearer tokens, each with a role, for all clusters or one."},

@@ -15,7 +15,7 @@ from trivet.agent.plan.model import CertificatePlan, PlannedCertificate, Storage
 from trivet.pki.names import parse_dns_name, parse_ip_network
 from trivet.pki.subjects import ClusterNames
 
-STORAGES = {"pair": PAIR, "combined": COMBINED, "kubeconfig": KUBECONFIG}
+STORAGES: dict[str, Storage] = {"pair": PAIR, "combined": COMBINED, "kubeconfig": KUBECONFIG}
 NAMES = ClusterNames(parse_dns_name("localhost"), parse_ip_network("10.96.0.0/12"), parse_dns_name("a.local"))
 
 

@@ -24,6 +24,7 @@ EXPECTED_CODES = {
     "conflict": ExitCode.CONFLICT,
     "preconditionFailed": ExitCode.CONFLICT,
     "confirmationRequired": ExitCode.CONFLICT,
+    "stageWaits": ExitCode.CONFLICT,
     "idempotencyKeyReused": ExitCode.CONFLICT,
     "rateLimited": ExitCode.UNAVAILABLE,
     "unavailable": ExitCode.UNAVAILABLE,
@@ -121,8 +122,8 @@ def test_the_doctor_works_without_anything(bare_trivet: Trivet, tmp_path: Path) 
 
 
 def test_the_schema_is_shown_and_upgraded(trivet: Trivet) -> None:
-    assert trivet("db", "current", "-o", "json").json["current"] == "0002"
-    assert "schema 0002, as before" in trivet("db", "upgrade").err
+    assert trivet("db", "current", "-o", "json").json["current"] == "0006"
+    assert "schema 0006, as before" in trivet("db", "upgrade").err
 
 
 def test_the_openapi_document_is_printed_the_same_each_time(bare_trivet: Trivet) -> None:

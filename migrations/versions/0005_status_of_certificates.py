@@ -1,0 +1,16 @@
+"""Published status of certificates: CRLs, their shards, and OCSP responders."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

@@ -1,0 +1,16 @@
+"""Proof of every decision: chains of records, checkpoints, and the history of entries."""
+
+from __future__ import annotations
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
