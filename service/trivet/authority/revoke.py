@@ -11,31 +11,23 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import measures, once, record
 from trivet.authority.access import Permission, Requester
-from trivet.authority.context import LockoutGuard
-from trivet.authority.preview import Preview, look_ahead, scope_cluster
-from trivet.pki.errors import (
-    ConfirmationRequiredError,
-    ConflictError,
-    Fault,
-    IdempotencyError,
-    NotFoundError,
-    PreconditionError,
-)
+from trivet.authority.guard import guarded
+from trivet.authority.preview import scope_cluster
+from trivet.authority.standing import difference, new_entries, standing_object
+from trivet.pki.errors import ConflictError, Fault, IdempotencyError
 from trivet.store import marking, revocations
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.engine import lock_exclusive
-from trivet.store.revocations import StandingEntry, StoredRevocation
+from trivet.store.revocations import StoredRevocation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import Connection
 
     from trivet.authority.context import Authority
     from trivet.pki.manifest import RenewRevocation
-    from trivet.pki.revocation import Entry
     from trivet.store.clusters import Cluster
 
 
@@ -89,8 +81,8 @@ def create_revocation(
         if standing is not None:
             message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it"
             raise ConflictError(message, Fault("/metadata/name", "must be new"))
-        preview = _guarded(authority, connection, found, wanted, now, confirmation)
-        entries = _new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
+        preview = guarded(authority, connection, found, wanted, now, confirmation)
+        entries = new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
         # The set's version is the object's, too: one that was deleted and made anew never shows an old ETag.
         version = revocations.next_version(connection, scope)
         stored = StoredRevocation(
@@ -133,8 +125,8 @@ def replace_revocation(
     """
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
-        standing = _standing(connection, found, wanted.namespace, wanted.name, expected_version)
-        kept, removed, added = _difference(standing.entries, wanted.entries)
+        standing = standing_object(connection, found, wanted.namespace, wanted.name, expected_version)
+        kept, removed, added = difference(standing.entries, wanted.entries)
         changed = replace(
             standing,
             description=wanted.description,
@@ -144,8 +136,8 @@ def replace_revocation(
         )
         if not removed and not added and changed == standing:
             return Revoked(standing)
-        preview = _guarded(authority, connection, found, wanted, now, confirmation)
-        fresh = _new_entries(
+        preview = guarded(authority, connection, found, wanted, now, confirmation)
+        fresh = new_entries(
             authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added)
         )
         version = revocations.next_version(connection, standing.scope)
@@ -179,36 +171,12 @@ def delete_revocation(
     """
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
-        standing = _standing(connection, found, namespace, name, expected_version)
+        standing = standing_object(connection, found, namespace, name, expected_version)
         version = revocations.next_version(connection, standing.scope)
         revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
         revocations.mark_deleted(connection, standing.id, now)
         _audit(authority, connection, requester, "revocation.delete", standing, 0)
     measures.revocation_changed("delete", found, added=0, marked=0)
-
-
-def get_revocation(
-    authority: Authority, requester: Requester, cluster: str | None, namespace: str, name: str
-) -> StoredRevocation:
-    """One standing object.
-
-    Raises:
-        NotFoundError: there is none of that name.
-    """
-    with authority.database.read() as connection:
-        now = authority.clock()
-        found = scope_cluster(connection, requester, Permission.READ_REVOCATION, cluster, now)
-        return _standing(connection, found, namespace, name, None)
-
-
-def list_revocations(
-    authority: Authority, requester: Requester, cluster: str | None, after: tuple[str, str] | None, limit: int
-) -> list[StoredRevocation]:
-    """Standing objects of a scope, by namespace and name."""
-    with authority.database.read() as connection:
-        now = authority.clock()
-        found = scope_cluster(connection, requester, Permission.READ_REVOCATION, cluster, now)
-        return revocations.page(connection, found.id if found else ALL_CLUSTERS, after, limit)
 
 
 def _locked(
@@ -218,80 +186,6 @@ def _locked(
     found = scope_cluster(connection, requester, Permission.WRITE_REVOCATION, cluster, authority.clock())
     lock_exclusive(connection, {found.id if found else ALL_CLUSTERS})
     return found, authority.clock()
-
-
-def _standing(
-    connection: Connection, cluster: Cluster | None, namespace: str, name: str, expected_version: int | None
-) -> StoredRevocation:
-    standing = revocations.find(connection, cluster.id if cluster else ALL_CLUSTERS, namespace, name)
-    if standing is None:
-        message = f"there is no RenewRevocation {namespace[:80]}/{name[:80]}"
-        raise NotFoundError(message)
-    if expected_version is not None and standing.version != expected_version:
-        message = f"the object is at version {standing.version}, not {expected_version}; read it again and decide anew"
-        raise PreconditionError(message)
-    return standing
-
-
-def _guarded(
-    authority: Authority,
-    connection: Connection,
-    cluster: Cluster | None,
-    wanted: RenewRevocation,
-    now: datetime,
-    confirmation: str | None,
-) -> Preview:
-    preview = look_ahead(connection, cluster, wanted, now)
-    refuses = authority.policy.lockout_guard is LockoutGuard.REFUSE
-    if refuses and preview.locks_out and confirmation != preview.token:
-        message = (
-            "this would lock out a control plane: "
-            + "; ".join(preview.warnings)
-            + ". Add a notBefore, or read the"
-            " preview (dryRun=All) and repeat the request with its token as `confirm`."
-        )
-        raise ConfirmationRequiredError(message)
-    return preview
-
-
-def _new_entries(
-    authority: Authority,
-    entries: Sequence[Entry],
-    revocation_id: UUID,
-    scope: UUID,
-    wanted: RenewRevocation,
-    now: datetime,
-    positions: Sequence[int] | None = None,
-) -> tuple[StandingEntry, ...]:
-    name = f"{wanted.namespace}/{wanted.name}"
-    places = positions if positions is not None else range(len(entries))
-    return tuple(
-        StandingEntry(authority.new_id(now), revocation_id, scope, position, entry, name)
-        for position, entry in zip(places, entries, strict=True)
-    )
-
-
-def _difference(
-    standing: Sequence[StandingEntry], wanted: Sequence[Entry]
-) -> tuple[list[StandingEntry], list[StandingEntry], dict[int, Entry]]:
-    """Which entries stay (at their new places), which go, and which come (by place)."""
-    left: dict[Entry, list[StandingEntry]] = {}
-    for candidate in standing:
-        left.setdefault(_undescribed(candidate.entry), []).append(candidate)
-    kept: list[StandingEntry] = []
-    added: dict[int, Entry] = {}
-    for position, entry in enumerate(wanted):
-        same = left.get(_undescribed(entry))
-        if same:
-            kept.append(replace(same.pop(0), position=position, entry=entry))
-        else:
-            added[position] = entry
-    return kept, [gone for candidates in left.values() for gone in candidates], added
-
-
-def _undescribed(entry: Entry) -> Entry:
-    """What entries that revoke the same have in common."""
-    return replace(entry, description="")
 
 
 def _audit(

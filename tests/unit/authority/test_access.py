@@ -14,7 +14,6 @@ from trivet.authority.create import create_cluster
 from trivet.authority.explain import explain_certificate
 from trivet.authority.install import issue_service_certificate
 from trivet.authority.record import list_changes
-from trivet.authority.revoke import get_revocation, list_revocations
 from trivet.authority.search import (
     Search,
     get_certificate,
@@ -23,6 +22,7 @@ from trivet.authority.search import (
     list_generations,
     search_certificates,
 )
+from trivet.authority.standing import get_revocation, list_revocations
 from trivet.authority.tokens import create_token, list_tokens
 from trivet.pki.errors import (
     AccessDeniedError,

@@ -17,10 +17,9 @@ from trivet.authority.revoke import (
     Revoked,
     create_revocation,
     delete_revocation,
-    get_revocation,
-    list_revocations,
     replace_revocation,
 )
+from trivet.authority.standing import get_revocation, list_revocations
 from trivet.pki.errors import (
     AccessDeniedError,
     ConfirmationRequiredError,

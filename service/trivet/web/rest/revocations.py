@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from trivet.authority import preview, revoke, search
+from trivet.authority import preview, revoke, search, standing
 from trivet.authority.access import Permission
 from trivet.authority.revoke import Revoked
 from trivet.pki.errors import BadRevocationError, Fault
@@ -92,7 +92,7 @@ async def create(asked: Asked, care: Care, idempotency_key: IdempotencyKey = Non
 async def list_all(asked: Asked, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """List standing RenewRevocations by namespace and name."""
     after = decode_cursor(cursor, 2)
-    found = await asked.run(revoke.list_revocations, (after[0], after[1]) if after else None, limit + 1)
+    found = await asked.run(standing.list_revocations, (after[0], after[1]) if after else None, limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     following = encode_cursor(last.namespace, last.name) if last else None
     answer = JSONResponse(
@@ -104,7 +104,7 @@ async def list_all(asked: Asked, limit: Limit = 100, cursor: Cursor = None) -> R
 
 async def get(asked: Asked, namespace: str, name: str) -> Response:
     """Get a RenewRevocation."""
-    return _shown(Revoked(await asked.run(revoke.get_revocation, namespace, name)))
+    return _shown(Revoked(await asked.run(standing.get_revocation, namespace, name)))
 
 
 async def replace(asked: Asked, namespace: str, name: str, care: Care, if_match: IfMatch = None) -> Response:
