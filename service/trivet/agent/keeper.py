@@ -14,7 +14,7 @@ from trivet.agent.hooks import run_hook
 from trivet.agent.loop import Answer, AnswerKind, Node, Standing, TaskKind
 from trivet.agent.loop.aftermath import Aftermath, Sight
 from trivet.agent.probe import look
-from trivet.agent.renewing import Renewing, held_of
+from trivet.agent.renewing import Asked, Renewing, held_of
 from trivet.agent.service import answer_of
 from trivet.agent.trust import refresh
 from trivet.client.errors import ClientError
@@ -60,6 +60,7 @@ class Keeper:
     node: Node = field(init=False)
     pairs: dict[str, KeyPair] = field(default_factory=dict, init=False, repr=False)
     _complaints: dict[str, str] = field(default_factory=dict, init=False)
+    _unanswered: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing known."""
@@ -208,7 +209,13 @@ class Keeper:
         """Renew a certificate."""
         planned, former = self.plan.certificate(name), self.node.identities[name].held
         renewing = Renewing(
-            self.files, self.plan, self.service, self.markers, self.clocks.wall, self._refresh_trust
+            self.files,
+            self.plan,
+            self.service,
+            self.markers,
+            self.clocks.wall,
+            self._refresh_trust,
+            self._unanswered,
         )
         answer, held = renewing.renew(planned)
         now = self.clocks.now()

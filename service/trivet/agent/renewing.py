@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from trivet.agent.accepting import NotAsAskedError, accepted
 from trivet.agent.files import FileFaultError
@@ -26,11 +26,27 @@ if TYPE_CHECKING:
     from trivet.agent.markers import Markers
     from trivet.agent.plan.model import CertificatePlan, PlannedCertificate
     from trivet.agent.service import Service
+    from trivet.client.keys import PrivateKey
+
+
+_UNHEARD: Final = frozenset({AnswerKind.UNREACHABLE, AnswerKind.BUSY})
 
 
 def held_of(certificate: x509.Certificate) -> Held:
     """What the loop knows of a certificate."""
     return Held(serial_hex(certificate.serial_number), validity_of(certificate))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose answer may be lost, for the certificate that it renews.
+
+    An expired certificate renews once in a repair. Whoever asks anew after a lost answer must ask for the same key.
+    """
+
+    former: x509.Certificate
+    key: PrivateKey = field(repr=False)
+    request: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,7 @@ class Renewing:
         markers: which hooks are to run.
         now: the wall clock.
         refresh_trust: asks for the trust bundles, before an answer is refused for want of a new one.
+        unanswered: by the plan's names, what was asked for without an answer that came into place.
     """
 
     files: NodeFiles
@@ -52,6 +69,7 @@ class Renewing:
     markers: Markers
     now: Callable[[], datetime]
     refresh_trust: Callable[[], None]
+    unanswered: dict[str, Asked]
 
     def renew(self, planned: PlannedCertificate) -> tuple[Answer, Held | None]:
         """Renew one certificate. Whatever comes of it, a pair that works is in place.
@@ -62,7 +80,10 @@ class Renewing:
         try:
             return Answer(AnswerKind.RENEWED), self._renewed(planned)
         except ClientError as error:
-            return answer_of(error), None
+            answer = answer_of(error)
+            if answer.kind not in _UNHEARD:
+                self.unanswered.pop(planned.name, None)
+            return answer, None
         except NotAsAskedError as error:
             return Answer(AnswerKind.NOT_AS_ASKED, str(error)), None
         except FileFaultError as fault:
@@ -76,12 +97,21 @@ class Renewing:
                 raise NotAsAskedError(message)
             # Space and permission first: what was issued must not be lost for want of them.
             self.files.rehearse(planned)
-            key = new_key(planned.algorithm.key_algorithm)
-            pem = self.service.renew(planned, former, build_request(key))
-        pair = accepted(pem, key, former, self._bundle_for(planned, pem), self.now())
+            asked = self._asked(planned, former.certificate)
+            pem = self.service.renew(planned, former, asked.request)
+        pair = accepted(pem, asked.key, former, self._bundle_for(planned, pem), self.now())
         with self.files.lock():
             self._install(planned, former, pair)
+        self.unanswered.pop(planned.name, None)
         return held_of(pair.certificate)
+
+    def _asked(self, planned: PlannedCertificate, former: x509.Certificate) -> Asked:
+        """A request with a new key; or the last one, where nobody knows what became of it."""
+        asked = self.unanswered.get(planned.name)
+        if asked is None or asked.former != former:
+            key = new_key(planned.algorithm.key_algorithm)
+            asked = self.unanswered[planned.name] = Asked(former, key, build_request(key))
+        return asked
 
     def _install(self, planned: PlannedCertificate, former: KeyPair, pair: KeyPair) -> None:
         present = self.files.read(planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -75,13 +76,18 @@ class Service:
     def renew(self, planned: PlannedCertificate, pair: KeyPair, request: bytes) -> str:
         """A new certificate for a request with a new key, by proof of the current one; PEM.
 
+        The same request again gives the same certificate: the first answer may have been lost.
+
         Raises:
             ClientError: the service refused, or did not answer.
         """
         if not self.by_message:
             with self._client(pair) as trivet:
                 issued = trivet.certificates.renew(
-                    self.cluster, request, expiration_seconds=seconds_of(planned)
+                    self.cluster,
+                    request,
+                    expiration_seconds=seconds_of(planned),
+                    idempotency_key=hashlib.sha256(request).hexdigest(),
                 )
         else:
             message = sign_renewal_message(

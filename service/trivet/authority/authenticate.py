@@ -18,7 +18,7 @@ from trivet.pki.pem import from_der
 from trivet.pki.plan import usages_of
 from trivet.pki.serials import serial_hex
 from trivet.signing.encryption import WrongKeyError
-from trivet.store import authorities, certificates, repairs, tokens
+from trivet.store import authorities, certificates, repair_tokens, tokens
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trivet.store.authorities import Authority as Owner
     from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
-    from trivet.store.repairs import RepairToken
+    from trivet.store.repair_tokens import RepairToken
     from trivet.store.tokens import Token
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def _by_repair_token(authority: Authority, secret: str, request_id: str | None) 
         message = f"the one-time token is malformed; it looks like {REPAIR_PREFIX}… and has 57 characters"
         raise AuthenticationError(message)
     with authority.database.read() as connection:
-        token = repairs.find_token(connection, authority.key_encryption_key.token_hash(secret))
+        token = repair_tokens.find(connection, authority.key_encryption_key.token_hash(secret))
     if token is None:
         measures.authentication_failed("unknown")
         message = "the one-time token is unknown; ask an administrator for another: trivet repair token CLUSTER NODE"

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trivet.authority import application as applications
-from trivet.authority import measures, repair_gate
+from trivet.authority import measures, repair_gate, repair_ground
 from trivet.authority.case import Case, IssuedCertificate, draft, each
 from trivet.authority.certify import certify
 from trivet.authority.qualify import judge_all, qualify
@@ -68,7 +68,7 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         ground = issuing.read(connection, _wanted(cases))
         # Only now: what is read and timed after the lock sees every revocation acknowledged before it.
         now = authority.clock()
-        repair = repair_gate.read_ground(connection, cases, now)
+        repair = repair_ground.read_ground(authority, connection, cases, now)
         each(cases, lambda case: qualify(authority, connection, case, ground, repair, now))
         judge_all(connection, cases, ground, now)
         take_keys(authority, connection, cases, now)
@@ -76,7 +76,7 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         checked = perf_counter()
         certify(authority, cases, now)
         signed = perf_counter()
-        repair_gate.use_tokens(connection, cases, now)
+        repair_gate.use_up(connection, cases, now)
         settle_keys(connection, cases)
         issuing.write(connection, results_of(authority, cases, ground.versions, now), now)
     _measure(len(cases), checked - began, signed - checked, perf_counter() - signed)

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from trivet.store import authorities
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
 
     from trivet.authority.context import Authority
+    from trivet.pki.repair import Stage
     from trivet.store.authorities import Authority as Owner
     from trivet.store.authorities import Generation
     from trivet.store.clusters import Cluster
@@ -61,13 +63,25 @@ class Remembered(Generic[_K, _V]):
 
 
 @dataclass(frozen=True, slots=True)
+class SeenTurns:
+    """The stages of a repair whose turn had come, and when that was counted."""
+
+    at: datetime
+    begun: frozenset[Stage]
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """Clusters by name, generations and authorities by id, access tokens by the hash of their secret."""
+    """Clusters by name, generations and authorities by id, access tokens by the hash of their secret.
+
+    And the turns of repairs by the id of their window: these change, but whose turn has come keeps it.
+    """
 
     clusters: Remembered[str, Cluster] = field(default_factory=Remembered)
     generations: Remembered[UUID, Generation] = field(default_factory=Remembered)
     owners: Remembered[UUID, Owner] = field(default_factory=Remembered)
     tokens: Remembered[str, Token] = field(default_factory=Remembered)
+    turns: Remembered[UUID, SeenTurns] = field(default_factory=Remembered)
 
 
 def known_generation(authority: Authority, connection: Connection, generation_id: UUID) -> Generation:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trivet.authority.access import Requester
     from trivet.authority.case import Case
     from trivet.authority.context import Authority
-    from trivet.authority.repair_gate import RepairGround
+    from trivet.authority.repair_ground import RepairGround
     from trivet.store.authorities import Generation
     from trivet.store.issuing import Ground
 

@@ -83,7 +83,7 @@ def renewal_by_message(
 ) -> tuple[Requester, Renewal]:
     """The wish to renew the certificate whose key signed the message, and who sent it.
 
-    Sent again, it gives the same certificate.
+    The same request for the same certificate, sent again or signed anew, gives the same certificate.
 
     Raises:
         MalformedError, AuthenticationError: the message is not one, not fresh, or of an unknown certificate.
@@ -103,6 +103,8 @@ def _by_message(
         # A message that was kept, or meant for elsewhere, is what an auditor wants to see.
         record_refusal(authority, requester, "renew", cluster, message, refusal)
         raise
-    # Without the signature, which has more than one spelling: none of them may count as another wish.
-    once = hashlib.sha256(message.rpartition(b".")[0]).hexdigest()
+    # By what it asks for, not by its spelling or time: whoever did not hear the answer may say it anew.
+    once = hashlib.sha256(proof.request).hexdigest()
+    if proof.lifetime is not None:
+        once += f".{proof.lifetime.total_seconds():.0f}"
     return requester, renewal_by_certificate(requester, cluster, proof.request, proof.lifetime, once)

@@ -7,7 +7,7 @@ All else of an issuance (permission, names, every entry, signature, decision rec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trivet.authority import measures
@@ -15,8 +15,7 @@ from trivet.authority.access import Role, way_out_of_expiry
 from trivet.authority.application import Issuance, Renewal
 from trivet.authority.authenticate import check_token_window
 from trivet.authority.case import IssuedCertificate
-from trivet.authority.identities import has_expired, holdings, newest
-from trivet.authority.repair_tally import tallies_of
+from trivet.authority.repair_ground import is_late
 from trivet.pki.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -25,130 +24,21 @@ from trivet.pki.errors import (
     RejectedIdentifierError,
     StageWaitsError,
 )
-from trivet.pki.pem import from_der
-from trivet.pki.repair import RETRY_AFTER, Stage, earlier_stages, has_turn, stage_of, turns
-from trivet.pki.subjects import names_of
-from trivet.store import identities, repairs
+from trivet.pki.repair import Stage, earlier_stages, retry_after, stage_of
+from trivet.store import certificates, repair_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import Connection
 
     from trivet.authority.case import Case
+    from trivet.authority.repair_ground import Held, RepairGround
     from trivet.pki.names import Names
-    from trivet.pki.repair import StageEvent
     from trivet.store.certificates import StoredCertificate
     from trivet.store.identities import CurrentCertificate
-    from trivet.store.repairs import RepairToken, RepairWindow
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A certificate that a node held when its one-time token was made, and its names."""
-
-    certificate: CurrentCertificate
-    names: Names
-
-
-@dataclass(frozen=True, slots=True)
-class RepairGround:
-    """What the gate decides on, read after the locks were granted.
-
-    Attributes:
-        windows: the open windows, by cluster.
-        begun: for each of those windows, the stages whose turn has come.
-        tokens: the one-time tokens of the batch's requesters, with their windows as they stand.
-        uses: the ids of the held certificates that each token was used for.
-        held: what each token's node held.
-        known_keys: those of the requests' keys that certificates have already.
-    """
-
-    windows: Mapping[UUID, RepairWindow] = field(default_factory=dict)
-    begun: Mapping[UUID, frozenset[Stage]] = field(default_factory=dict)
-    tokens: Mapping[UUID, RepairToken] = field(default_factory=dict)
-    uses: Mapping[UUID, frozenset[UUID]] = field(default_factory=dict)
-    held: Mapping[UUID, Sequence[Held]] = field(default_factory=dict)
-    known_keys: frozenset[str] = frozenset()
-
-
-NOTHING = RepairGround()
-
-
-def read_ground(connection: Connection, cases: Iterable[Case], now: datetime) -> RepairGround:
-    """Read what the batch needs; where it needs nothing, read nothing."""
-    late = [case for case in cases if _is_expired(case.application.current, now)]
-    told = [case for case in cases if case.application.requester.repair_token is not None]
-    if not late and not told:
-        return NOTHING
-    windows, begun = _read_windows(connection, late, now)
-    tokens, uses, held = _read_tokens(connection, told)
-    keys = {case.draft.identity.spki_sha256 for case in told if case.draft is not None}
-    known_keys = frozenset(key for key in keys if identities.knows_key(connection, key))
-    return RepairGround(windows, begun, tokens, uses, held, known_keys)
-
-
-def _is_expired(held: StoredCertificate | None, now: datetime) -> bool:
-    return held is not None and has_expired(held.not_after, now)
-
-
-def _read_windows(
-    connection: Connection, late: Sequence[Case], now: datetime
-) -> tuple[dict[UUID, RepairWindow], dict[UUID, frozenset[Stage]]]:
-    clusters = {case.cluster_id for case in late if case.cluster_id is not None}
-    found = repairs.unclosed(connection, clusters) if clusters else {}
-    windows = {cluster: window for cluster, window in found.items() if window.is_open(now)}
-    events = repairs.stages(connection, [window.id for window in windows.values()]) if windows else {}
-    wanted: dict[UUID, set[Stage]] = {cluster: set() for cluster in windows}
-    for case in late:
-        if case.cluster_id in wanted and case.application.profile is not None:
-            wanted[case.cluster_id].add(stage_of(case.application.profile))
-    return windows, {
-        cluster: _begun(connection, window, events[window.id], wanted[cluster], now)
-        for cluster, window in windows.items()
-    }
-
-
-def _begun(
-    connection: Connection,
-    window: RepairWindow,
-    events: Mapping[Stage, StageEvent],
-    wanted: Iterable[Stage],
-    now: datetime,
-) -> frozenset[Stage]:
-    """The stages, of those wanted, whose turn has come."""
-    begun = {each for each in wanted if set(earlier_stages(each)) <= events.keys()}
-    if begun >= set(wanted):
-        return frozenset(begun)
-    # A stage may be over without anybody having noted it yet.
-    tallies = tallies_of(holdings(connection, window.cluster_id), window, now)
-    found = turns(tallies, events, window.opened_at, window.patience, now)
-    return frozenset(each for each in wanted if has_turn(found, each))
-
-
-def _read_tokens(
-    connection: Connection, told: Sequence[Case]
-) -> tuple[dict[UUID, RepairToken], dict[UUID, frozenset[UUID]], dict[UUID, list[Held]]]:
-    ids = {case.application.requester.repair_token for case in told} - {None}
-    wanted = {each for each in ids if each is not None}
-    tokens = repairs.tokens(connection, wanted) if wanted else {}
-    uses = repairs.uses(connection, wanted) if wanted else {}
-    return tokens, uses, {each: _held(connection, token, uses[each]) for each, token in tokens.items()}
-
-
-def _held(connection: Connection, token: RepairToken, used: frozenset[UUID]) -> list[Held]:
-    """What the node held when the token was made: what was issued since, by this token or otherwise, is not that."""
-    current = identities.each(connection, token.window.cluster_id, _MOST_OF_A_NODE, {token.node})
-    before = [one for one in newest(connection, current) if one.issued_at < token.created_at]
-    known = {one.id for one in before}
-    found = [*before, *(one for one in identities.with_ids(connection, used - known))]
-    ders = identities.ders(connection, [one.id for one in found])
-    return [Held(one, names_of(from_der(ders[one.id]))) for one in found]
-
-
-_MOST_OF_A_NODE = 2_000
+    from trivet.store.repairs import RepairWindow
 
 
 def admit_expired(case: Case, ground: RepairGround, refusal: ExpiredError, now: datetime) -> None:
@@ -160,14 +50,19 @@ def admit_expired(case: Case, ground: RepairGround, refusal: ExpiredError, now: 
     """
     wish, held = case.application.wish, case.application.requester.certificate
     is_own = isinstance(wish, Renewal) and held is not None and held.id == wish.current.id
-    if not is_own or held is None or not _is_expired(held, now):
+    if not is_own or held is None or not is_late(held, now):
         raise refusal
     window = ground.windows.get(case.cluster_id) if case.cluster_id is not None else None
-    ended = f"the certificate {held.serial} expired at {held.not_after:%Y-%m-%dT%H:%M:%SZ}"
+    ended = _ended(held)
     if window is None:
         name = case.cluster.name if case.cluster else None
         raise ExpiredError(f"{ended}; {way_out_of_expiry(name)}") from refusal
-    _check_own(held, window, ended, now)
+    case.within = f"{ended}; it was renewed in the repair window {window.id}"
+    if held.superseded_at is not None:
+        # Said once it is known that this is not the same request, sent again: that gets the same certificate.
+        case.spent = _replaced(ended, held.superseded_at)
+        return
+    _check_reach(held, window, ended, now)
     profile = case.application.profile
     own = stage_of(profile) if profile is not None else Stage.REST
     if own not in ground.begun.get(window.cluster_id, frozenset()):
@@ -175,23 +70,30 @@ def admit_expired(case: Case, ground: RepairGround, refusal: ExpiredError, now: 
             f"{ended}. In the repair window {window.id} the stage {own} waits until the stages before it"
             f" ({', '.join(earlier_stages(own))}) are over; ask again"
         )
-        raise StageWaitsError(message, RETRY_AFTER)
-    case.within = f"{ended}; it was renewed in the repair window {window.id}"
+        raise StageWaitsError(message, retry_after(window.pending))
 
 
-def _check_own(held: StoredCertificate, window: RepairWindow, ended: str, now: datetime) -> None:
-    token = "the way out is a one-time token: trivet repair token CLUSTER NODE"  # noqa: S105  words, not a secret
-    if held.superseded_at is not None:
-        # Whoever has its successor is the holder. This may be a backup of the node, or what a thief copied from it.
-        message = (
-            f"{ended}, and was replaced at {held.superseded_at:%Y-%m-%dT%H:%M:%SZ} by a newer one, which alone may"
-            f" renew in a repair. If this node was restored from a backup, {token}"
-        )
-        raise ExpiredError(message)
+def _ended(held: StoredCertificate) -> str:
+    return f"the certificate {held.serial} expired at {held.not_after:%Y-%m-%dT%H:%M:%SZ}"
+
+
+_TOKEN = "the way out is a one-time token: trivet repair token CLUSTER NODE"  # noqa: S105  words, not a secret
+
+
+def _replaced(ended: str, at: datetime) -> ExpiredError:
+    # Whoever has its successor is the holder. This may be a backup of the node, or what a thief copied from it.
+    message = (
+        f"{ended}, and was replaced at {at:%Y-%m-%dT%H:%M:%SZ} by a newer one, which alone may renew in a repair."
+        f" If this node was restored from a backup, or lost the answer, {_TOKEN}"
+    )
+    return ExpiredError(message)
+
+
+def _check_reach(held: StoredCertificate, window: RepairWindow, ended: str, now: datetime) -> None:
     if now - held.not_after > window.longest_expired:
         message = (
             f"{ended}, longer ago than the {window.longest_expired.days} days that the repair window"
-            f" {window.id} takes; an administrator opens one with a larger --expired-for, or {token}"
+            f" {window.id} takes; an administrator opens one with a larger --expired-for, or {_TOKEN}"
         )
         raise ExpiredError(message)
 
@@ -270,25 +172,34 @@ def _within(wanted: Names, held: Names) -> bool:
 
 
 def refuse_spent(cases: Iterable[Case]) -> None:
-    """Refuse what a one-time token was used for before, unless it is the same request once more."""
+    """Refuse a second use of a token or of an expired certificate, unless it is the same request once more."""
     for case in cases:
         if case.outcome is None and case.spent is not None and case.earlier is None:
             case.outcome = case.spent
 
 
-def use_tokens(connection: Connection, cases: Iterable[Case], now: datetime) -> None:
-    """Note what one-time tokens were used for, in one order for all transactions; of two at once only one has it.
+def use_up(connection: Connection, cases: Iterable[Case], now: datetime) -> None:
+    """Note what one-time tokens and expired certificates were used for: each once, so of two at once only one has it.
 
-    What was signed for the other is neither stored nor sent.
+    In one order for all transactions. What was signed for the other is neither stored nor sent.
     """
+    admitted = [case for case in cases if case.within and isinstance(case.outcome, IssuedCertificate)]
+    late = [(case.application.current, case) for case in admitted if case.application.current]
+    for held, case in sorted(late, key=lambda one: one[0].id):
+        if case.earlier is None and not certificates.supersede_first(connection, held.id, now):
+            case.outcome = _replaced(_ended(held), now)
+    _use_tokens(connection, admitted, now)
+
+
+def _use_tokens(connection: Connection, admitted: Iterable[Case], now: datetime) -> None:
     used = [
         (token, case.replaces, case.outcome.stored.id, case)
-        for case in cases
+        for case in admitted
         if (token := case.application.requester.repair_token) is not None
         and case.replaces is not None
         and case.earlier is None
         and isinstance(case.outcome, IssuedCertificate)
     ]
     for token, held, certificate, case in sorted(used, key=lambda one: one[:2]):
-        if not repairs.use(connection, token, held, certificate, now):
+        if not repair_tokens.use(connection, token, held, certificate, now):
             case.outcome = spent(case.application.profile_name)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from trivet.authority.identities import holdings, is_fresh, stage
-from trivet.authority.repair_bars import MOST_JUDGED, Bar, Pending, Plight, bars_of, pending_of
+from trivet.authority.repair_bars import Bar, bars_of
+from trivet.authority.repair_plights import MOST_JUDGED, Pending, Plight, pending_of
 from trivet.authority.repair_tally import tallies_of
 from trivet.pki.repair import STAGES, turns
 from trivet.store import repairs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from trivet.authority.identities import Holdings
     from trivet.pki.repair import Stage, StageEvent, Turn
     from trivet.store.clusters import Cluster
+    from trivet.store.identities import CurrentCertificate
     from trivet.store.repairs import Heard, RepairWindow
 
 _RANDOM_BITS: Final = 80  # of a UUIDv7, after the milliseconds (RFC 9562 section 5.7)
@@ -97,46 +100,43 @@ def survey(
     found = turns(tallies_of(held, window, now), recorded, window.opened_at, window.patience, now)
     late = [one for one in held.waited_for if not is_fresh(one, now)]
     late.sort(key=lambda one: (STAGES.index(stage(one)), one.node or "", one.profile, one.serial))
-    first = UUID(int=int(window.opened_at.timestamp() * 1000) << _RANDOM_BITS)
-    pending = pending_of(connection, cluster, late, window, found, first, now)
-    bars = (
-        bars_of(cluster, pending, window.longest_expired)
-        if not is_rehearsal
-        else _expected(cluster, pending, window)
-    )
-    warnings = _warnings(held, window, retention, len(late))
-    if not is_rehearsal:
-        warnings += _strangers(held, repairs.refusals_since(connection, cluster.id, first), cluster)
+    heard = _heard(connection, window) if not is_rehearsal else {}
+    pending = pending_of(connection, cluster, late, window, found, heard, now)
+    barred = [one for one in pending if not (is_rehearsal and one.plight is Plight.SILENT)]
+    bars = bars_of(cluster, barred, window, now)
+    warnings = _warnings(held, late, window, retention, now) + _strangers(held, heard, cluster)
     return Progress(
         cluster, window, found, recorded, tuple(pending), tuple(bars), tuple(warnings), len(held.abandoned),
         is_rehearsal, now,
     )  # fmt: skip
 
 
-def _expected(cluster: Cluster, pending: list[Pending], window: RepairWindow) -> list[Bar]:
-    # Before a window is open nobody can have been heard of in it.
-    return bars_of(
-        cluster,
-        [one for one in pending if one.plight not in {Plight.SILENT, Plight.REFUSED}],
-        window.longest_expired,
-    )
+def _heard(connection: Connection, window: RepairWindow) -> dict[str, Heard]:
+    """What holders were told since the window was opened: the ids of decisions begin with their time."""
+    first = UUID(int=int(window.opened_at.timestamp() * 1000) << _RANDOM_BITS)
+    return repairs.refusals_since(connection, window.cluster_id, first)
 
 
-def _warnings(held: Holdings, window: RepairWindow, retention: timedelta | None, late: int) -> list[str]:
+def _warnings(
+    held: Holdings,
+    late: Sequence[CurrentCertificate],
+    window: RepairWindow,
+    retention: timedelta | None,
+    now: datetime,
+) -> list[str]:
     found = []
-    if retention is not None and retention < window.longest_expired:
+    if retention is not None and _may_be_forgotten(held, window, retention, now):
         found.append(
             f"certificates are kept for {retention.days} days after they expired (retention_days): what expired longer"
-            f" ago can neither renew nor be listed here, though the window takes {window.longest_expired.days} days;"
-            " its holders need new certificates from an issuer"
+            " ago can neither renew nor be listed here; its holders need new certificates from an issuer"
         )
     if not held.is_complete:
         found.append(
             f"the cluster holds more certificates than are looked at; these are the {len(held.waited_for)} newest"
         )
-    if late > MOST_JUDGED:
+    if len(late) > MOST_JUDGED:
         found.append(
-            f"revocation entries were compared with the first {MOST_JUDGED} of {late} identities only"
+            f"revocation entries were compared with the first {MOST_JUDGED} of {len(late)} identities only"
         )
     without = {one.profile for one in held.waited_for if one.node is None}
     if without:
@@ -145,6 +145,14 @@ def _warnings(held: Holdings, window: RepairWindow, retention: timedelta | None,
             " hold one only the newest counts here; provision with a node (?node=) to tell them apart"
         )
     return found
+
+
+def _may_be_forgotten(held: Holdings, window: RepairWindow, retention: timedelta, now: datetime) -> bool:
+    """Whether some of what the cluster held may be kept no longer: it holds nothing, or what is nearly as old."""
+    if retention >= window.longest_expired:
+        return False
+    ends = [one.not_after for one in held.waited_for]
+    return not ends or now - min(ends) > retention / 2
 
 
 def _strangers(held: Holdings, heard: dict[str, Heard], cluster: Cluster) -> list[str]:

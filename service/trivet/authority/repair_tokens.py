@@ -11,8 +11,8 @@ from trivet.authority.authenticate import REPAIR_PREFIX
 from trivet.authority.identities import holdings
 from trivet.pki.errors import ConflictError, Fault, InvalidError, NotFoundError
 from trivet.pki.names import parse_node_name
-from trivet.store import repairs
-from trivet.store.repairs import RepairToken
+from trivet.store import repair_tokens, repairs
+from trivet.store.repair_tokens import RepairToken
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -65,7 +65,7 @@ def create_repair_token(
         if earlier is not None:
             message = f"the one-time token {earlier} was made under this Idempotency-Key; make another under a new one"
             raise ConflictError(message)
-        repairs.add_token(connection, token, authority.key_encryption_key.token_hash(secret))
+        repair_tokens.add(connection, token, authority.key_encryption_key.token_hash(secret))
         details = {"node": name, "token": str(token.id), "identities": len(current)}
         record.change(authority, connection, requester, "repair.token", str(window.id), found.id, details)
     return token, secret, current

@@ -13,26 +13,24 @@ from trivet.bootstrap.files import PRIVATE, PUBLIC, make_directory, write_new
 from trivet.cli.connection import ClusterOption, cluster_name, connect
 from trivet.cli.exits import CommandError, ExitCode
 from trivet.cli.files import (
-    StagedFile,
     explained,
-    read_certificate,
     read_file,
     read_key,
     refuse_existing,
-    replace_pair,
 )
 from trivet.cli.output import Format, Output, note, printable, show_document, show_list
+from trivet.cli.places import places_of
 from trivet.cli.repair_view import open_window
 from trivet.client.errors import ProblemError
 from trivet.pki.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from trivet.agent.carried import CarriedAnswer, CarriedRequest
     from trivet.agent.files import KeyPair
-    from trivet.cli.planned import PlannedPlace
     from trivet.client import Client
+    from trivet.client.keys import PrivateKey
 
 app = typer.Typer(
     name="bundle",
@@ -59,39 +57,6 @@ Keep = Annotated[
 ]
 
 
-class _Place:
-    """Where one certificate of the node is, and how it is replaced: a pair of files, or what a plan says."""
-
-    def __init__(self, name: str, certificate: Path) -> None:
-        self.name = name
-        self._certificate, self._key = certificate, certificate.with_suffix(".key")
-
-    def read(self) -> KeyPair:
-        from trivet.agent.files.pairs import KeyPair, checked
-
-        return checked(KeyPair((read_certificate(self._certificate),), read_key(self._key)))
-
-    def install(self, pair: KeyPair) -> None:
-        staged_key = StagedFile(self._key, pair.key_pem, PRIVATE)
-        staged = StagedFile(self._certificate, pair.certificates_pem, PUBLIC)
-        replace_pair(staged, staged_key, read_file(self._key))
-
-
-def _places(
-    certificates: Sequence[Path] | None, plan: Path | None, root: Path
-) -> Iterator[_Place | PlannedPlace]:
-    if plan is not None:
-        from trivet.cli.planned import planned_places
-
-        yield from planned_places(plan, root)
-        return
-    if not certificates:
-        message = "which certificates? name them with --certificate, or the node's plan with --plan"
-        raise CommandError(message, ExitCode.USAGE)
-    for path in certificates:
-        yield _Place(str(path.resolve()).strip("/").replace("/", "-").removesuffix(".crt"), path)
-
-
 @app.command()
 def request(
     context: typer.Context,
@@ -105,27 +70,35 @@ def request(
 ) -> None:
     """On the node: make new keys, which stay here, and a file with what asks for certificates for them.
 
-    The file holds no secret. It is good for seven days.
+    The file holds no secret. It is good for seven days; another one asks for the same keys.
     """
     from trivet.agent.carried import dump_requests, request_for
-    from trivet.client.keys import key_pem, new_key
-    from trivet.pki.keys import KeyAlgorithm, key_algorithm
 
     refuse_existing(out)
     name, moment = cluster_name(context, cluster), now()
     make_directory(keep)
     requests: list[CarriedRequest] = []
-    for place in _places(certificate, plan, root):
+    for place in places_of(certificate, plan, root):
         former = place.read()
-        key = new_key(key_algorithm(former.key.public_key()) or KeyAlgorithm.P384)
-        kept = keep / f"{place.name}.key"
-        with explained(kept, "written"):
-            write_new(kept, key_pem(key), PRIVATE)
+        key = _kept_key(keep / f"{place.name}.key", former)
         requests.append(request_for(place.name, former, key, name, moment))
     with explained(out, "written"):
         write_new(out, dump_requests(name, requests, moment), PUBLIC)
     note(f"{out} asks for {len(requests)} certificates; the new keys are in {keep} and stay on this node")
     note(f"carry {out} to an administrator: trivet repair bundle sign {name} {out.name} BUNDLE")
+
+
+def _kept_key(path: Path, former: KeyPair) -> PrivateKey:
+    """The new key for a certificate: that of an earlier request, so that what is answered to either fits."""
+    from trivet.client.keys import key_pem, new_key
+    from trivet.pki.keys import KeyAlgorithm, key_algorithm
+
+    if path.exists():
+        return read_key(path)
+    key = new_key(key_algorithm(former.key.public_key()) or KeyAlgorithm.P384)
+    with explained(path, "written"):
+        write_new(path, key_pem(key), PRIVATE)
+    return key
 
 
 @app.command()
@@ -237,7 +210,7 @@ def install(
     known = {one.name: one for one in answers}
     trusted = [each for path in ca or () for each in x509.load_pem_x509_certificates(read_file(path))]
     failed = 0
-    for place in _places(certificate, plan, root):
+    for place in places_of(certificate, plan, root):
         answer = known.get(place.name)
         if answer is None or answer.certificate is None:
             why = printable(answer.refusal or "") if answer else f"{bundle} has nothing for it"

@@ -59,15 +59,19 @@ def show_bars(repair: Repair) -> None:
     for warning in repair["warnings"]:
         note(f"Note: {printable(warning)}")
     if not repair["bars"]:
-        typer.echo(
-            "Nothing bars the way." if repair["fresh"] < repair["total"] else "Every identity is fresh."
-        )
+        typer.echo(_all_clear(repair))
         return
     typer.echo("What bars the way:")
     for bar in repair["bars"]:
         typer.echo(f"- {bar['identities']} identities: {printable(bar['detail'])}")
         if bar["command"]:
             typer.echo(f"    {printable(bar['command'])}")
+
+
+def _all_clear(repair: Repair) -> str:
+    if repair["total"] == 0:
+        return "The cluster holds no certificate that is kept, so there is nothing to renew."
+    return "Every identity is fresh." if is_done(repair) else "Nothing bars the way."
 
 
 def is_done(repair: Repair) -> bool:
@@ -118,8 +122,11 @@ def end(repair: Repair) -> None:
     """End with 0 where every identity is fresh.
 
     Raises:
-        CommandError: some are not.
+        CommandError: some are not, or there is none.
     """
+    if repair["total"] == 0:
+        message = "nothing was repaired: the cluster holds no certificate that is kept"
+        raise CommandError(message, ExitCode.REFUSED)
     if not is_done(repair):
         message = (
             f"{repair['total'] - repair['fresh']} of {repair['total']} identities are not fresh;"

@@ -42,11 +42,23 @@ class Certificates:
         answer = self.connection.call("POST", path, query=query, body=(_PKCS10, csr), headers=headers)
         return cast("Certificate", answer)
 
-    def renew(self, cluster: str, csr: bytes, *, expiration_seconds: int | None = None) -> Certificate:
-        """Renew the client certificate of this connection, for a CSR with the new key."""
+    def renew(
+        self,
+        cluster: str,
+        csr: bytes,
+        *,
+        expiration_seconds: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Certificate:
+        """Renew the client certificate of this connection, for a CSR with the new key.
+
+        Under the same `idempotency_key` the same request gives the same certificate, also where the first answer
+        was lost.
+        """
         query = {"expirationSeconds": expiration_seconds}
         path = cluster_path(cluster, "certificates", "renew")
-        answer = self.connection.call("POST", path, query=query, body=(_PKCS10, csr), headers=_JSON)
+        headers = _JSON if idempotency_key is None else _JSON | {"Idempotency-Key": idempotency_key}
+        answer = self.connection.call("POST", path, query=query, body=(_PKCS10, csr), headers=headers)
         return cast("Certificate", answer)
 
     def renew_by_message(self, cluster: str, message: str) -> Certificate:

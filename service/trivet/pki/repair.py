@@ -27,7 +27,8 @@ DEFAULT_WINDOW: Final = timedelta(hours=2)
 SHORTEST_WINDOW, LONGEST_WINDOW = timedelta(minutes=1), timedelta(days=7)
 DEFAULT_PATIENCE: Final = timedelta(minutes=5)
 SHORTEST_PATIENCE, LONGEST_PATIENCE = timedelta(seconds=10), timedelta(hours=2)
-RETRY_AFTER: Final = timedelta(seconds=15)
+_SOONEST_RETRY, _LATEST_RETRY = timedelta(seconds=5), timedelta(minutes=1)
+_ASKED_A_SECOND: Final = 50
 
 
 class Stage(StrEnum):
@@ -60,6 +61,11 @@ def stage_of(profile: Profile) -> Stage:
 def earlier_stages(stage: Stage) -> tuple[Stage, ...]:
     """Those that come before it."""
     return STAGES[: STAGES.index(stage)]
+
+
+def retry_after(waiting: int) -> timedelta:
+    """When to ask again whose turn has not come: soon in a small cluster; of thousands no more than fifty a second."""
+    return min(max(timedelta(seconds=waiting // _ASKED_A_SECOND), _SOONEST_RETRY), _LATEST_RETRY)
 
 
 class StageEnd(StrEnum):

@@ -144,6 +144,13 @@ def supersede(connection: Connection, ids: Sequence[UUID], now: datetime) -> Non
         )
 
 
+def supersede_first(connection: Connection, certificate_id: UUID, now: datetime) -> bool:
+    """The same of one certificate; say whether nobody did before. Waits for a concurrent transaction that does."""
+    columns = certificates.c
+    query = update(certificates).where(columns.id == certificate_id, columns.superseded_at.is_(None))
+    return connection.execute(query.values(superseded_at=now)).rowcount == 1
+
+
 def page(
     connection: Connection,
     cluster_id: UUID,

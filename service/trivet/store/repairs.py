@@ -1,4 +1,4 @@
-"""Repair windows, the stages of each that are over, and one-time tokens."""
+"""Repair windows, and the stages of each that are over; what holders were told meanwhile."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from trivet.pki.repair import Stage, StageEnd, StageEvent
 from trivet.store.tables import (
     decisions,
     repair_stages,
-    repair_token_uses,
-    repair_tokens,
     repair_windows,
     revocations,
 )
@@ -67,17 +65,6 @@ class RepairWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairToken:
-    """A one-time token for a node, with its window."""
-
-    id: UUID
-    node: str
-    created_at: datetime
-    created_by: str
-    window: RepairWindow
-
-
-@dataclass(frozen=True, slots=True)
 class Heard:
     """The last refusal of a certificate's holder."""
 
@@ -88,13 +75,6 @@ class Heard:
 
 
 _FIELDS = tuple(RepairWindow.__dataclass_fields__)
-_TOKEN = select(
-    repair_tokens.c.id.label("token_id"),
-    repair_tokens.c.node,
-    repair_tokens.c.created_at,
-    repair_tokens.c.created_by,
-    repair_windows,
-).join(repair_windows, repair_windows.c.id == repair_tokens.c.window_id)
 
 
 def add(connection: Connection, window: RepairWindow) -> None:
@@ -107,7 +87,7 @@ def find(connection: Connection, cluster_id: UUID, window_id: UUID) -> RepairWin
     columns = repair_windows.c
     query = select(repair_windows).where(columns.id == window_id, columns.cluster_id == cluster_id)
     row = connection.execute(query).first()
-    return _window(row) if row else None
+    return window_of(row) if row else None
 
 
 def unclosed(connection: Connection, cluster_ids: Collection[UUID]) -> dict[UUID, RepairWindow]:
@@ -116,14 +96,14 @@ def unclosed(connection: Connection, cluster_ids: Collection[UUID]) -> dict[UUID
     query = select(repair_windows).where(
         columns.cluster_id.in_(sorted(cluster_ids)), columns.closed_at.is_(None)
     )
-    return {row.cluster_id: _window(row) for row in connection.execute(query)}
+    return {row.cluster_id: window_of(row) for row in connection.execute(query)}
 
 
 def all_unclosed(connection: Connection) -> list[RepairWindow]:
     """The windows of all clusters that are not closed, oldest first."""
     columns = repair_windows.c
     query = select(repair_windows).where(columns.closed_at.is_(None)).order_by(columns.id).limit(_MOST_OPEN)
-    return [_window(row) for row in connection.execute(query)]
+    return [window_of(row) for row in connection.execute(query)]
 
 
 def page(connection: Connection, cluster_id: UUID, before: UUID | None, limit: int) -> list[RepairWindow]:
@@ -132,7 +112,7 @@ def page(connection: Connection, cluster_id: UUID, before: UUID | None, limit: i
     query = select(repair_windows).where(columns.cluster_id == cluster_id)
     if before is not None:
         query = query.where(columns.id < before)
-    return [_window(row) for row in connection.execute(query.order_by(columns.id.desc()).limit(limit))]
+    return [window_of(row) for row in connection.execute(query.order_by(columns.id.desc()).limit(limit))]
 
 
 def close(connection: Connection, window_id: UUID, outcome: str, moment: datetime, by: str) -> bool:
@@ -168,53 +148,6 @@ def end_stage(connection: Connection, window_id: UUID, stage: Stage, event: Stag
     return connection.execute(statement.returning(repair_stages.c.stage)).first() is not None
 
 
-def add_token(connection: Connection, token: RepairToken, secret_hash: str) -> None:
-    """Store a token under the hash of its secret."""
-    connection.execute(
-        insert(repair_tokens).values(
-            id=token.id,
-            window_id=token.window.id,
-            node=token.node,
-            secret_hash=secret_hash,
-            created_at=token.created_at,
-            created_by=token.created_by,
-        )
-    )
-
-
-def find_token(connection: Connection, secret_hash: str) -> RepairToken | None:
-    """The token whose secret has that hash."""
-    row = connection.execute(_TOKEN.where(repair_tokens.c.secret_hash == secret_hash)).first()
-    return _token(row) if row else None
-
-
-def tokens(connection: Connection, ids: Collection[UUID]) -> dict[UUID, RepairToken]:
-    """Tokens by their ids, with their windows as they stand now."""
-    rows = connection.execute(_TOKEN.where(repair_tokens.c.id.in_(sorted(ids))))
-    return {row.token_id: _token(row) for row in rows}
-
-
-def uses(connection: Connection, token_ids: Collection[UUID]) -> dict[UUID, frozenset[UUID]]:
-    """For which of the certificates that a node held each token was used."""
-    columns = repair_token_uses.c
-    query = select(columns.token_id, columns.held_id).where(columns.token_id.in_(sorted(token_ids)))
-    found: dict[UUID, set[UUID]] = {each: set() for each in token_ids}
-    for token_id, held_id in connection.execute(query):
-        found[token_id].add(held_id)
-    return {each: frozenset(held) for each, held in found.items()}
-
-
-def use(connection: Connection, token_id: UUID, held_id: UUID, certificate_id: UUID, now: datetime) -> bool:
-    """Use a token for one certificate that the node held; say whether it was not used for it before.
-
-    Waits for a concurrent use of the same, so of two only one is told yes.
-    """
-    row = {"token_id": token_id, "held_id": held_id, "certificate_id": certificate_id, "used_at": now}
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(repair_token_uses).values(row).on_conflict_do_nothing()
-    return connection.execute(statement.returning(repair_token_uses.c.held_id)).first() is not None
-
-
 def refusals_since(connection: Connection, cluster_id: UUID, first: UUID) -> dict[str, Heard]:
     """The last refusal of each certificate's holder, by serial, among the newest decisions from an id on."""
     columns = decisions.c
@@ -242,9 +175,6 @@ def has_revocations(connection: Connection, scopes: Collection[UUID]) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _window(row: Row[Any]) -> RepairWindow:
+def window_of(row: Row[Any]) -> RepairWindow:
+    """A window from a row that has its columns."""
     return RepairWindow(**{name: getattr(row, name) for name in _FIELDS})
-
-
-def _token(row: Row[Any]) -> RepairToken:
-    return RepairToken(row.token_id, row.node, row.created_at, row.created_by, _window(row))

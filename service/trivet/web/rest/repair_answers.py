@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from trivet.authority.budget import OutageBudget
     from trivet.authority.early import RenewalProgress
-    from trivet.authority.repair_bars import Pending
+    from trivet.authority.repair_plights import Pending
     from trivet.authority.repair_survey import Progress
     from trivet.pki.repair import Turn
     from trivet.store.identities import CurrentCertificate
-    from trivet.store.repairs import RepairToken, RepairWindow
+    from trivet.store.repair_tokens import RepairToken
+    from trivet.store.repairs import RepairWindow
 
 _MOST_SHOWN: Final = 500
 

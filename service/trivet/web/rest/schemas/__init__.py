@@ -32,16 +32,6 @@ from trivet.web.rest.schemas.clusters import (
     ImportedRoots,
 )
 from trivet.web.rest.schemas.repairs import (
-    AbandonedNode,
-    EarlyRenewal,
-    EarlyRenewalCreate,
-    EarlyRenewalPage,
-    EarlyRenewalSummary,
-    Identity,
-    IdentityPage,
-    LateIdentity,
-    NodeBudget,
-    OutageBudget,
     Repair,
     RepairBar,
     RepairCreate,
@@ -63,6 +53,18 @@ from trivet.web.rest.schemas.revocations import (
     RevocationPreview,
     RevocationSpec,
     RevocationStatus,
+)
+from trivet.web.rest.schemas.upkeep import (
+    AbandonedNode,
+    EarlyRenewal,
+    EarlyRenewalCreate,
+    EarlyRenewalPage,
+    EarlyRenewalSummary,
+    Identity,
+    IdentityPage,
+    LateIdentity,
+    NodeBudget,
+    OutageBudget,
 )
 
 __all__ = [
