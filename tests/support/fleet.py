@@ -12,12 +12,14 @@ from trivet.authority.application import Issuance
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue
-from trivet.authority.repair import open_repair, repair_progress
+from trivet.authority.record import list_changes
+from trivet.authority.repair import close_repair, open_repair, repair_progress
 from trivet.authority.repair_survey import Progress
 from trivet.authority.repair_tokens import create_repair_token
 from trivet.client.keys import PrivateKey, build_request, new_key
 from trivet.pki.errors import Refusal
 from trivet.pki.keys import KeyAlgorithm
+from trivet.store.audit import AuditRecord
 from trivet.store.certificates import StoredCertificate
 
 ETCD = ("etcd-server", "etcd-peer", "etcd-healthcheck-client")
@@ -48,10 +50,11 @@ def new_request(
 
 @dataclass
 class Fleet:
-    """What the nodes of the cluster `blue` hold, by (node, profile)."""
+    """What the nodes of a cluster hold, by (node, profile)."""
 
     world: World
     held: dict[tuple[str, str], StoredCertificate] = field(default_factory=dict)
+    cluster: str = "blue"
 
     @classmethod
     def provisioned(cls, world: World) -> Fleet:
@@ -87,13 +90,21 @@ class Fleet:
         return told
 
     def open(self, **choices: object) -> Progress:
-        return open_repair(self.world.authority, OPERATOR, "blue", **choices)  # type: ignore[arg-type]
+        return open_repair(self.world.authority, OPERATOR, self.cluster, **choices)  # type: ignore[arg-type]
+
+    def close(self, opened: Progress) -> None:
+        close_repair(self.world.authority, OPERATOR, self.cluster, opened.window.id)
+
+    def audited(self, action: str) -> list[AuditRecord]:
+        """The records of an action, oldest first."""
+        found = list_changes(self.world.authority, OPERATOR, None, 1000)
+        return [one for one in reversed(found) if one.action == action]
 
     def progress(self, opened: Progress) -> Progress:
-        return repair_progress(self.world.authority, OPERATOR, "blue", opened.window.id)
+        return repair_progress(self.world.authority, OPERATOR, self.cluster, opened.window.id)
 
     def token(self, opened: Progress, node: str) -> str:
-        return create_repair_token(self.world.authority, OPERATOR, "blue", opened.window.id, node)[1]
+        return create_repair_token(self.world.authority, OPERATOR, self.cluster, opened.window.id, node)[1]
 
     def bearer(self, secret: str) -> Requester:
         return authenticate_token(self.world.authority, secret)

@@ -65,7 +65,7 @@ class Case:
         considered: the entries that were compared; None where none were looked up.
         within: the repair that it is part of, in words, for the decision record.
         replaces: id of the certificate whose place it takes, though it is not renewed from it (a one-time token's).
-        spent: the refusal, unless the same request was answered before.
+        spent: the refusal (used before, or the key is known), unless the same request was answered before.
         outcome: None until it is decided.
     """
 

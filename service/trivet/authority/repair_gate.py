@@ -105,7 +105,6 @@ def admit_token(case: Case, ground: RepairGround, now: datetime) -> None:
         AuthenticationError: the token is gone, or its window is over.
         AccessDeniedError: the node held nothing like this.
         RejectedIdentifierError: the request names another node.
-        BadPublicKeyError: the key is not new.
     """
     requester, wish = case.application.requester, case.application.wish
     if requester.role is not Role.REPAIR:
@@ -125,11 +124,6 @@ def admit_token(case: Case, ground: RepairGround, now: datetime) -> None:
         raise RejectedIdentifierError(message)
     # What the profile does not name is noted all the same: it is this node's.
     case.draft = drafted = replace(drafted, node=token.node)
-    if drafted.identity.spki_sha256 in ground.known_keys:
-        message = (
-            "a one-time token gives certificates to new keys only; make a key that no certificate has yet"
-        )
-        raise BadPublicKeyError(message)
     held = _match(ground.held[token.id], wish.profile, drafted.names)
     if held is None:
         message = (
@@ -141,9 +135,14 @@ def admit_token(case: Case, ground: RepairGround, now: datetime) -> None:
     case.within = (
         f"by the one-time token {token.id} for the node {token.node}, in the repair window {token.window.id}"
     )
+    # Said once it is known that this is not the same request, sent again: that gets the same certificate.
     if held.id in ground.uses[token.id]:
-        # Said once it is known that this is not the same request, sent again: that gets the same certificate.
         case.spent = spent(held.profile)
+    elif drafted.identity.spki_sha256 in ground.known_keys:
+        message = (
+            "a one-time token gives certificates to new keys only; make a key that no certificate has yet"
+        )
+        case.spent = BadPublicKeyError(message)
 
 
 def spent(profile: str) -> AccessDeniedError:
