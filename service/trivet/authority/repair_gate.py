@@ -128,7 +128,7 @@ def admit_token(case: Case, ground: RepairGround, now: datetime) -> None:
     if held is None:
         message = (
             f"the node {token.node} held no certificate of the profile {wish.profile} with these names when this"
-            " one-time token was made; ask for the names that it held, or for fewer"
+            " one-time token was made, or has renewed it since; ask for the names that it held, or for fewer"
         )
         raise AccessDeniedError(message)
     case.replaces = held.id
