@@ -11,9 +11,10 @@ from tests.support.clock import START
 from tests.support.revocation_objects import entry
 
 from trivet.pki.revocation import Entry, EntryKind
-from trivet.store import certificates, marking
+from trivet.store import certificates, hits, marking
 from trivet.store.certificates import StoredCertificate
 from trivet.store.clusters import ALL_CLUSTERS, Cluster
+from trivet.store.hits import Aim, Hit, Total
 
 NOW = START + timedelta(hours=1)
 NODES = ("system:nodes",)
@@ -42,8 +43,10 @@ class Fleet:
 
     def preview(self, *wanted: Entry, everywhere: bool = False) -> set[str]:
         scope = ALL_CLUSTERS if everywhere else self.cluster.id
-        counts, sample = marking.named_by(self.connection, wanted, scope, NOW)
-        assert sum(count for _, _, count in counts) == len(sample)
+        aim = Aim(wanted, scope, NOW)
+        sample = hits.newest(self.connection, aim, 100)
+        assert sum(total.count for total in hits.totals(self.connection, aim).values()) == len(sample)
+        assert sum(hit.count for hit in hits.by_node(self.connection, aim, 100)) == len(sample)
         ids = {row.id for row in sample}
         return {name for name, row in self.by_name.items() if row.id in ids}
 
@@ -139,7 +142,7 @@ def test_a_certificate_is_live_to_the_end_of_its_last_second(fleet: Fleet) -> No
     last = fleet.by_name["key"].not_after + timedelta(microseconds=999_999)
     wanted = entry(EntryKind.PUBLIC_KEY, "0d" * 32)
     standing = rows.add_revocation(fleet.connection, fleet.cluster.id, wanted).entries[0]
-    assert marking.named_by(fleet.connection, [wanted], fleet.cluster.id, last)[0] == [("admin", None, 1)]
+    assert hits.totals(fleet.connection, Aim([wanted], fleet.cluster.id, last))["admin"].count == 1
     assert marking.mark_revoked(fleet.connection, standing, last + timedelta(microseconds=1)) == 0
     assert marking.mark_revoked(fleet.connection, standing, last) == 1
 
@@ -185,9 +188,24 @@ def test_a_preview_counts_by_profile_and_node_and_shows_the_newest(connection: C
         )
         for number in range(25)
     ]
-    counts, sample = marking.named_by(connection, [entry(EntryKind.GROUP, *NODES)], blue.id, NOW)
-    assert counts == [("kubelet-client", "n0", 13), ("kubelet-client", "n1", 12)]
-    assert sample == added[:4:-1]
+    aim = Aim([entry(EntryKind.GROUP, *NODES)], blue.id, NOW)
+    end = added[0].not_after
+    assert hits.totals(connection, aim) == {"kubelet-client": Total("kubelet-client", 25, 2, end)}
+    assert hits.by_node(connection, aim, 10) == [
+        Hit("blue", "kubelet-client", "n0", 13, end),
+        Hit("blue", "kubelet-client", "n1", 12, end),
+    ]
+    assert [hit.node for hit in hits.by_node(connection, aim, 1)] == ["n0"]
+    assert hits.by_node(connection, aim, 10, "admin") == []
+    assert hits.newest(connection, aim, 10, "admin") == []
+    assert hits.newest(connection, aim, 20, "kubelet-client") == added[:4:-1]
+
+
+def test_what_a_spared_entry_names_is_left_out(fleet: Fleet) -> None:
+    everybody, spared = entry(EntryKind.GROUP, "system:nodes"), entry(EntryKind.DNS, ".blue.example")
+    aim = Aim([everybody], fleet.cluster.id, NOW, [spared])
+    assert [row.id for row in hits.newest(fleet.connection, aim, 9)] == [fleet.by_name["parent"].id]
+    assert hits.totals(fleet.connection, aim)["admin"].count == 1
 
 
 @pytest.mark.parametrize("kind", [EntryKind.DNS, EntryKind.SERIAL_NUMBER, EntryKind.IP])

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,11 @@ from tests.support.revocation_objects import entry
 
 from trivet.pki.revocation import Entry, EntryKind, Identity, identity_keys
 from trivet.pki.search import below_suffix, within_network
-from trivet.store import certificates, decisions, marking, pruning, revocations
+from trivet.store import certificates, decisions, hits, marking, pruning, revocations
 from trivet.store.certificates import CertificateFilter
 from trivet.store.clusters import ALL_CLUSTERS, Cluster
 from trivet.store.engine import Database
+from trivet.store.hits import Aim
 from trivet.store.partitions import ensure_months, lower_bound, month_of, next_month
 from trivet.store.tables import (
     certificate_names,
@@ -191,8 +193,13 @@ def test_a_preview_of_several_entries_searches_indexes(
 ) -> None:
     connection, cluster = filled
     scope = ALL_CLUSTERS if everywhere else cluster.id
-    plans = _plans(connection, lambda: marking.named_by(connection, SEARCHES, scope, START))
-    assert len(plans) == 2
+    aim = Aim(SEARCHES, scope, START)
+    plans = _plans(connection, lambda: hits.totals(connection, aim))
+    plans += _plans(connection, lambda: hits.by_node(connection, aim, 100))
+    plans += _plans(
+        connection, lambda: hits.newest(connection, replace(aim, spared=SEARCHES[:2]), 20, "admin")
+    )
+    assert len(plans) == 3
     for plan in plans:
         assert not _scanned(connection, plan) & BIG, plan
 

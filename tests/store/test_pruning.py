@@ -17,11 +17,12 @@ from tests.support.revocation_objects import entry
 
 from trivet.pki.errors import ConflictError, UnavailableError
 from trivet.pki.revocation import EntryKind
-from trivet.store import certificates, decisions, marking, migrate, partitions, pruning
+from trivet.store import certificates, decisions, hits, marking, migrate, partitions, pruning
 from trivet.store.authorities import Generation
 from trivet.store.certificates import CertificateFilter, StoredCertificate
 from trivet.store.clusters import Cluster
 from trivet.store.engine import Database
+from trivet.store.hits import Aim
 from trivet.store.partitions import ensure_months, is_partition, next_month
 from trivet.store.tables import certificate_names, serials
 from trivet.store.tables import decisions as decision_rows
@@ -206,7 +207,7 @@ def test_an_entry_reaches_the_end_of_a_lineage_though_its_beginning_was_pruned(
         scope = rows.add_all_clusters(connection) if everywhere else owner[0].id
         wanted = entry(EntryKind.SERIAL_NUMBER, first.serial)
         standing = rows.add_revocation(connection, scope, wanted).entries[0]
-        assert marking.named_by(connection, [wanted], scope, now)[0] == [("admin", None, 1)]
+        assert hits.totals(connection, Aim([wanted], scope, now))["admin"].count == 1
         assert marking.mark_revoked(connection, standing, now) == 1
         found = certificates.find_all(connection, [third.id, stranger.id])
     assert found[third.id].revoked_by == standing.id

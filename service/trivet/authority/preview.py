@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from trivet.authority.access import Permission, Requester, authorize, authorized_cluster
+from trivet.authority.lockouts import Finding, lockouts
 from trivet.authority.once import fingerprint
-from trivet.pki.kubernetes import PROFILES
 from trivet.pki.manifest import render_entry
-from trivet.pki.names import DnsName, Names
-from trivet.pki.profiles import FROM_REQUEST, Profile, SanPolicy
-from trivet.pki.revocation import EntryKind, Identity, matches
-from trivet.pki.subjects import ClusterNames, service_hosts
-from trivet.store import marking, revocations
+from trivet.pki.revocation import EntryKind
+from trivet.store import hits, revocations
 from trivet.store.clusters import ALL_CLUSTERS
+from trivet.store.hits import Aim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -30,13 +27,34 @@ if TYPE_CHECKING:
     from trivet.pki.revocation import Entry
     from trivet.store.certificates import StoredCertificate
     from trivet.store.clusters import Cluster
+    from trivet.store.hits import Hit, Total
 
-NODE_PROFILES = ("kubelet-client", "kubelet-serving")
-_PEOPLE = ("admin", "kube-apiserver-client")
-# Stands for "all clusters", whose names differ.
-_KUBEADM_DEFAULTS = ClusterNames(
-    DnsName("localhost"), ipaddress.ip_network("10.96.0.0/12"), DnsName("cluster.local")
-)
+SAMPLE: Final = 20
+MOST_HITS: Final = 1_000
+"""How many (profile, node) a preview lists; its totals by profile count all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to beware of.
+
+    Attributes:
+        findings: who could not renew, in words.
+        token: confirms to the lock-out guard that this was read; good until the set, or who is locked out, changes.
+    """
+
+    findings: Sequence[Finding]
+    token: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """The findings in words."""
+        return [finding.detail for finding in self.findings]
+
+    @property
+    def locks_out(self) -> bool:
+        """Whether some part of a control plane could not renew."""
+        return any(finding.locks_out for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +62,27 @@ class Preview:
     """What would happen.
 
     Attributes:
-        hits: how many live certificates would be revoked, by profile and node.
+        profiles: how many live certificates would be revoked, by profile.
+        hits: the same by profile and node; MOST_HITS of them.
+        has_more_hits: whether there are more than these.
+        by_lineage: how many are hit only because they were renewed from a serial that is named.
         sample: the newest of them.
         banned: what could no longer be issued, and until when.
-        warnings: lock-outs in plain words.
-        locks_out: whether some part of a control plane could not renew.
-        token: confirms to the lock-out guard that this preview was read; good until the set changes.
+        outlook: lock-outs, and the token.
     """
 
-    hits: Sequence[tuple[str, str | None, int]]
+    profiles: Sequence[Total]
+    hits: Sequence[Hit]
+    has_more_hits: bool
+    by_lineage: int
     sample: Sequence[StoredCertificate]
     banned: Sequence[str]
-    warnings: Sequence[str]
-    locks_out: bool
-    token: str
+    outlook: Outlook
 
     @property
     def count(self) -> int:
         """How many live certificates would be revoked."""
-        return sum(count for _, _, count in self.hits)
+        return sum(total.count for total in self.profiles)
 
 
 def preview_revocation(
@@ -72,7 +92,18 @@ def preview_revocation(
     with authority.database.read() as connection:
         now = authority.clock()
         found = scope_cluster(connection, requester, Permission.PREVIEW_REVOCATION, cluster, now)
-        return look_ahead(connection, found, revocation, now)
+        aim = Aim(revocation.entries, found.id if found else ALL_CLUSTERS, now)
+        totals = hits.totals(connection, aim)
+        listed = hits.by_node(connection, aim, MOST_HITS + 1)
+        return Preview(
+            profiles=list(totals.values()),
+            hits=listed[:MOST_HITS],
+            has_more_hits=len(listed) > MOST_HITS,
+            by_lineage=_by_lineage(connection, aim, totals),
+            sample=hits.newest(connection, aim, SAMPLE),
+            banned=[_ban(entry) for entry in aim.entries if _bans_names(entry, now)],
+            outlook=_outlook(connection, found, revocation, aim, totals),
+        )
 
 
 def scope_cluster(
@@ -91,24 +122,33 @@ def scope_cluster(
 
 def look_ahead(
     connection: Connection, cluster: Cluster | None, revocation: RenewRevocation, now: datetime
-) -> Preview:
-    """The preview, within a transaction."""
-    scope = cluster.id if cluster else ALL_CLUSTERS
-    hits, sample = marking.named_by(connection, revocation.entries, scope, now)
-    bans = [entry for entry in revocation.entries if entry.covers(now)]
-    banned = (
-        hits if len(bans) == len(revocation.entries) else marking.named_by(connection, bans, scope, now)[0]
-    )
-    live = {profile for profile, _, _ in banned}
-    findings = list(_findings(bans, cluster, live))
-    return Preview(
-        hits=hits,
-        sample=sample,
-        banned=[_ban(entry) for entry in bans if entry.kind is not EntryKind.SERIAL_NUMBER],
-        warnings=[text for text, _ in findings],
-        locks_out=any(is_control_plane for _, is_control_plane in findings),
-        token=_token(connection, scope, revocation),
-    )
+) -> Outlook:
+    """What to beware of, within a transaction."""
+    aim = Aim(revocation.entries, cluster.id if cluster else ALL_CLUSTERS, now)
+    return _outlook(connection, cluster, revocation, aim, hits.totals(connection, aim))
+
+
+def _outlook(
+    connection: Connection,
+    cluster: Cluster | None,
+    revocation: RenewRevocation,
+    aim: Aim,
+    totals: Mapping[str, Total],
+) -> Outlook:
+    findings = lockouts(connection, cluster, aim, totals)
+    return Outlook(findings, _token(connection, aim.scope, revocation, findings))
+
+
+def _by_lineage(connection: Connection, aim: Aim, totals: Mapping[str, Total]) -> int:
+    if not any(entry.kind is EntryKind.SERIAL_NUMBER and entry.include_renewed for entry in aim.entries):
+        return 0
+    themselves = replace(aim, entries=[replace(entry, include_renewed=False) for entry in aim.entries])
+    without = sum(total.count for total in hits.totals(connection, themselves).values())
+    return sum(total.count for total in totals.values()) - without
+
+
+def _bans_names(entry: Entry, now: datetime) -> bool:
+    return entry.covers(now) and entry.kind is not EntryKind.SERIAL_NUMBER
 
 
 def _ban(entry: Entry) -> str:
@@ -118,48 +158,12 @@ def _ban(entry: Entry) -> str:
     return f"{entry.kind} {entry.value}, {until}"
 
 
-def _findings(bans: Sequence[Entry], cluster: Cluster | None, live: set[str]) -> Iterator[tuple[str, bool]]:
-    """Each lock-out in words, and whether it concerns the control plane."""
-    where = f"the cluster {cluster.name}" if cluster else "all clusters"
-    for profile in PROFILES.values():
-        if profile.name in _PEOPLE:
-            continue
-        identity = _typical_identity(profile, cluster)
-        culprits = [entry for entry in bans if matches(entry, identity)]
-        if culprits:
-            named = ", ".join(f"{entry.kind} {entry.value}" for entry in culprits)
-            text = f"no {profile.name} certificate could be issued or renewed in {where}, because of {named}"
-        elif profile.name in live:
-            culprits = [entry for entry in bans if entry.kind is not EntryKind.SERIAL_NUMBER]
-            text = f"some live {profile.name} certificates in {where} could not be renewed"
-        else:
-            continue
-        yield f"{text}; {_way_out(culprits)}", bool(culprits) and profile.name not in NODE_PROFILES
-
-
-def _way_out(culprits: Sequence[Entry]) -> str:
-    ends = [entry.not_before for entry in culprits if entry.not_before is not None]
-    if not culprits:
-        return "an issuer can give their holders new ones"
-    if len(ends) < len(culprits):
-        return "give the entry a notBefore to be able to repair"
-    return f"the entry's notBefore ends this at {max(ends):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _typical_identity(profile: Profile, cluster: Cluster | None) -> Identity:
-    """What every certificate of the profile holds, whichever its node."""
-    organizations = (profile.organization,) if profile.organization not in {None, FROM_REQUEST} else ()
-    common_name = profile.common_name if "{" not in profile.common_name else "\N{REPLACEMENT CHARACTER}"
-    if profile.sans is not SanPolicy.API_SERVER:
-        return Identity(Names(common_name, tuple(filter(None, organizations))), "")
-    hosts = service_hosts(cluster.names if cluster else _KUBEADM_DEFAULTS)
-    hosts += (cluster.names.endpoint,) if cluster else ()
-    names = tuple(host for host in hosts if isinstance(host, str))
-    addresses = tuple(host for host in hosts if not isinstance(host, str))
-    return Identity(Names(common_name, (), names, addresses), "")
-
-
-def _token(connection: Connection, scope: UUID, revocation: RenewRevocation) -> str:
+def _token(
+    connection: Connection, scope: UUID, revocation: RenewRevocation, findings: Sequence[Finding]
+) -> str:
     entries = json.dumps([render_entry(entry) for entry in revocation.entries], sort_keys=True)
     versions = revocations.versions(connection, {scope})
-    return fingerprint("preview", scope, versions[scope], revocation.namespace, revocation.name, entries)
+    # Whoever confirmed has read who is locked out; a control plane that came since was not among them.
+    locked_out = sorted((finding.profile, finding.nodes) for finding in findings if finding.locks_out)
+    asked = (scope, versions[scope], revocation.namespace, revocation.name, entries, locked_out)
+    return fingerprint("preview", *asked)

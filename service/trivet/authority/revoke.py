@@ -81,7 +81,7 @@ def create_revocation(
         if standing is not None:
             message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it"
             raise ConflictError(message, Fault("/metadata/name", "must be new"))
-        preview = guarded(authority, connection, found, wanted, now, confirmation)
+        outlook = guarded(authority, connection, found, wanted, now, confirmation)
         entries = new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
         # The set's version is the object's, too: one that was deleted and made anew never shows an old ETag.
         version = revocations.next_version(connection, scope)
@@ -102,7 +102,7 @@ def create_revocation(
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
         _audit(authority, connection, requester, "revocation.create", stored, marked)
     measures.revocation_changed("create", found, added=len(entries), marked=marked)
-    return Revoked(stored, marked, preview.warnings)
+    return Revoked(stored, marked, outlook.warnings)
 
 
 def replace_revocation(
@@ -136,7 +136,7 @@ def replace_revocation(
         )
         if not removed and not added and changed == standing:
             return Revoked(standing)
-        preview = guarded(authority, connection, found, wanted, now, confirmation)
+        outlook = guarded(authority, connection, found, wanted, now, confirmation)
         fresh = new_entries(
             authority, list(added.values()), standing.id, standing.scope, wanted, now, list(added)
         )
@@ -151,7 +151,7 @@ def replace_revocation(
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
         _audit(authority, connection, requester, "revocation.replace", changed, marked)
     measures.revocation_changed("replace", found, added=len(fresh), marked=marked)
-    return Revoked(changed, marked, preview.warnings)
+    return Revoked(changed, marked, outlook.warnings)
 
 
 def delete_revocation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from trivet.client import Client
     from trivet.client.revocation_schemas import RevocationPreview
     from trivet.client.revocations import Stored
+
+_MOST_SHOWN: Final = 20
 
 
 def revoke(
@@ -102,14 +104,27 @@ def is_interactive() -> bool:
 def show_preview(preview: RevocationPreview) -> None:
     """Tell people what a revocation would do; on stderr, so that stdout has the result alone."""
     note(f"Live certificates that would be revoked: {preview['count']}")
-    for hit in preview["hits"]:
-        node = f" on {printable(hit['node'])}" if hit["node"] else ""
-        note(f"  {hit['count']} {hit['profile']}{node}")
+    for total in preview["profiles"]:
+        note(f"  {total['count']} {total['profile']}; the first expires at {total['firstNotAfter']}")
+    if preview["byLineage"]:
+        note(f"Of these only because they were renewed from a serial that is named: {preview['byLineage']}")
+    _show_nodes(preview)
     note("What could no longer be issued:" if preview["banned"] else "Nothing would be banned from now on.")
     for ban in preview["banned"]:
         note(f"  {printable(ban)}")
     for warning in preview["warnings"]:
         note(f"Warning: {printable(warning)}")
+
+
+def _show_nodes(preview: RevocationPreview) -> None:
+    hits = [hit for hit in preview["hits"] if hit["node"] is not None]
+    if hits:
+        note("On nodes:")
+    for hit in hits[:_MOST_SHOWN]:
+        where = f"{printable(hit['node'] or '')} of {printable(hit['cluster'])}"
+        note(f"  {hit['count']} {hit['profile']} on {where}")
+    if len(hits) > _MOST_SHOWN or preview["hasMoreHits"]:
+        note("  and more: `trivet revocations preview -o json` lists up to a thousand")
 
 
 def _store(

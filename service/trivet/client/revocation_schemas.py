@@ -58,21 +58,46 @@ class RenewRevocation(TypedDict):
     status: NotRequired[RevocationStatus]
 
 
+class PreviewTotal(TypedDict):
+    """How many live certificates of a profile would be revoked."""
+
+    profile: str
+    count: int
+    nodes: int
+    firstNotAfter: str
+
+
 class PreviewHit(TypedDict):
     """How many live certificates of a profile and node would be revoked."""
 
+    cluster: str
     profile: str
     node: str | None
     count: int
+
+
+class PreviewFinding(TypedDict):
+    """Holders of certificates of a profile who could not renew."""
+
+    profile: str
+    detail: str
+    nodes: list[str]
+    certificates: int
+    firstNotAfter: str | None
+    locksOut: bool
 
 
 class RevocationPreview(TypedDict):
     """What a RenewRevocation would do."""
 
     count: int
+    byLineage: int
+    profiles: list[PreviewTotal]
     hits: list[PreviewHit]
+    hasMoreHits: bool
     sample: list[Certificate]
     banned: list[str]
+    findings: list[PreviewFinding]
     warnings: list[str]
     locksOut: bool
     token: str

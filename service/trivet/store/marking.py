@@ -1,4 +1,4 @@
-"""Which stored certificates an entry names: counted for a preview, marked revoked when it is added."""
+"""Which stored certificates an entry names: searched, and marked revoked when it is added; `store.hits` counts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, union_all, update
+from sqlalchemy import and_, except_, select, union_all, update
 
 from trivet.pki.revocation import EntryKind, name_ranges
 from trivet.pki.search import exactly
-from trivet.store.certificates import (
-    StoredCertificate,
-    ids_in_range,
-    ids_of_keys,
-    serial_ids,
-    stored_certificate,
-    unexpired,
-)
+from trivet.store.certificates import ids_in_range, ids_of_keys, serial_ids, unexpired
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.tables import certificate_names, certificates, clusters, serials
 
@@ -31,14 +24,13 @@ if TYPE_CHECKING:
     from trivet.pki.search import KeyRange, NameKind
     from trivet.store.revocations import StandingEntry
 
-_SAMPLE = 20
 _ALL_IDS = (UUID(int=0), UUID(int=(1 << 128) - 1))
 _ARMS = 200  # of one UNION; SQLite takes 500
 
 
 def mark_revoked(connection: Connection, standing: StandingEntry, now: datetime) -> int:
     """Mark every certificate that the entry names, live or (for a serial's lineage) not; count them."""
-    conditions = [certificates.c.revoked_at.is_(None), _named([standing.entry], standing.scope)]
+    conditions = [certificates.c.revoked_at.is_(None), named([standing.entry], standing.scope)]
     if standing.entry.kind is not EntryKind.SERIAL_NUMBER:
         # The dead ones of a lineage are marked, too: they must not vouch for a repair later.
         conditions.append(unexpired(now))
@@ -46,30 +38,22 @@ def mark_revoked(connection: Connection, standing: StandingEntry, now: datetime)
     return connection.execute(query).rowcount
 
 
-def named_by(
-    connection: Connection, entries: Sequence[Entry], scope: UUID, now: datetime
-) -> tuple[list[tuple[str, str | None, int]], list[StoredCertificate]]:
-    """The live certificates that entries would hit: counts by (profile, node), and a sample."""
-    if not entries:
-        return [], []
-    hit = and_(certificates.c.revoked_at.is_(None), unexpired(now), _named(entries, scope))
-    profile, node = certificates.c.profile, certificates.c.node
-    counts = select(profile, node, func.count()).where(hit).group_by(profile, node).order_by(profile, node)
-    sample = select(certificates).where(hit).order_by(certificates.c.id.desc()).limit(_SAMPLE)
-    return (
-        [(row[0], row[1], row[2]) for row in connection.execute(counts)],
-        [stored_certificate(row) for row in connection.execute(sample)],
-    )
-
-
-def _named(entries: Sequence[Entry], scope: UUID) -> ColumnElement[bool]:
+def named(entries: Sequence[Entry], scope: UUID, spared: Sequence[Entry] = ()) -> ColumnElement[bool]:
+    """Whether a certificate of the scope is named by one of the entries, and by none of those that are spared."""
     cluster_id = certificates.c.cluster_id
+    ids = _ids(entries, scope)
+    if spared:
+        ids = except_(select(ids.subquery()), select(_ids(spared, scope).subquery()))
     # A union, each arm of which is an index search; conditions joined by OR would be tried on every certificate.
-    named = certificates.c.id.in_(_union([arm for group in _groups(entries) for arm in _arms(group, scope)]))
-    return and_(cluster_id == scope if scope != ALL_CLUSTERS else cluster_id.is_not(None), named)
+    is_named = certificates.c.id.in_(ids)
+    return and_(cluster_id == scope if scope != ALL_CLUSTERS else cluster_id.is_not(None), is_named)
 
 
-def _union(arms: Sequence[Select[UUID]]) -> Any:  # noqa: ANN401  SQLAlchemy's own type for a union is private
+def _ids(entries: Sequence[Entry], scope: UUID) -> Any:  # noqa: ANN401  SQLAlchemy's own type for a union is private
+    return _union([arm for group in _groups(entries) for arm in _arms(group, scope)])
+
+
+def _union(arms: Sequence[Select[UUID]]) -> Any:  # noqa: ANN401
     if len(arms) <= _ARMS:
         return union_all(*arms) if len(arms) > 1 else arms[0]
     parts = [union_all(*arms[start : start + _ARMS]) for start in range(0, len(arms), _ARMS)]

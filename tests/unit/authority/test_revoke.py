@@ -271,7 +271,7 @@ class TestGuard:
         return World(replace(world.authority, policy=policy), world.clock)
 
     def _token(self, world: World, *entries: Entry) -> str:
-        return preview_revocation(world.authority, OPERATOR, "blue", _object(*entries)).token
+        return preview_revocation(world.authority, OPERATOR, "blue", _object(*entries)).outlook.token
 
     def _confirmed(self, world: World, token: str | None, *entries: Entry) -> Revoked:
         return create_revocation(world.authority, OPERATOR, "blue", _object(*entries), confirmation=token)
@@ -302,7 +302,7 @@ class TestGuard:
     def test_a_token_is_stale_once_the_set_has_changed(self, guarded: World) -> None:
         token = self._token(guarded, self.LOCKS_OUT)
         guarded.revoke(ONE)
-        with pytest.raises(ConfirmationRequiredError):
+        with pytest.raises(ConfirmationRequiredError, match="repeat the request with its new token"):
             self._confirmed(guarded, token, self.LOCKS_OUT)
 
     def test_what_locks_nobody_out_needs_no_confirmation(self, guarded: World) -> None:

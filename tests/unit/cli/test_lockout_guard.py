@@ -24,7 +24,13 @@ def test_where_the_guard_refuses_a_lock_out_the_previews_token_lets_it_pass(guar
     assert "confirmationRequired" in refused.err
     assert "read `trivet revocations preview`, then repeat with --confirm" in refused.err
     preview = guarded("revocations", "preview", *LOCKS_OUT)
-    assert "Warning: no apiserver certificate could be issued or renewed in the cluster demo" in preview.err
+    assert (
+        "Warning: the API server of the cluster demo could not renew: no apiserver certificate" in preview.err
+    )
+    guarded("revoke", "--group", "team", "--yes")
+    stale = guarded("revoke", *LOCKS_OUT, "--confirm", preview.out.strip(), code=5)
+    assert "is not that of this object's preview as things stand" in stale.err
+    preview = guarded("revocations", "preview", *LOCKS_OUT)
     guarded("revoke", *LOCKS_OUT, "--confirm", preview.out.strip())
 
 

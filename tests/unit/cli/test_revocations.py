@@ -28,7 +28,7 @@ def test_the_sample_manifest_is_taken_as_it_is(trivet: Trivet, cluster: str) -> 
     issued(trivet, cluster, "n")
     done = trivet("revoke", "-f", SAMPLE, "-c", cluster, "--yes")
     assert done.out == "kube-system/my-renew-revocation stands with entries: 5; certificates revoked: 1\n"
-    assert "Warning: no apiserver certificate could be issued" in done.err
+    assert "Warning: the API server of the cluster" in done.err
     shown = trivet("revocations", "show", "my-renew-revocation", "-c", cluster)
     for value in ("77fdf4b1033b387aaace6ce1c18710c2", "system:nodes", ".cluster.local", "170.63.128.124"):
         assert value in shown.out

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from starlette.responses import Response
 from tests.unit.web.service import JSON, YAML, Service, check_problem, pointers, service_over, slug
 
 from trivet.authority.access import Role
 from trivet.authority.context import LockoutGuard, Policy
 from trivet.web.app import WebOptions
+from trivet.web.rest.negotiation import add_warnings
 
 SAMPLE = """\
 apiVersion: certificates.microsoft.com/v1
@@ -88,7 +90,15 @@ def test_a_preview_does_nothing(service: Service, place: str) -> None:
     seen = service.ask("POST", f"{place}?dryRun=All", 200, headers=YAML, content=SAMPLE)
     preview = seen.json()
     assert preview["count"] == 1
-    assert preview["hits"] == [{"profile": "kubelet-client", "node": "node-1", "count": 1}]
+    hit = {"cluster": "blue", "profile": "kubelet-client", "node": "node-1", "count": 1}
+    end = preview["sample"][0]["notAfter"]
+    assert (preview["hits"], preview["hasMoreHits"], preview["byLineage"]) == ([hit], False, 0)
+    assert preview["profiles"] == [
+        {"profile": "kubelet-client", "count": 1, "nodes": 1, "firstNotAfter": end}
+    ]
+    nodes = next(one for one in preview["findings"] if one["profile"] == "kubelet-client")
+    assert (nodes["certificates"], nodes["firstNotAfter"], nodes["locksOut"]) == (1, end, False)
+    assert [one["detail"] for one in preview["findings"]] == preview["warnings"]
     assert preview["sample"][0]["commonName"] == "system:node:node-1"
     assert "Group system:nodes, until the entry is deleted" in preview["banned"]
     assert preview["locksOut"]
@@ -155,7 +165,9 @@ def test_warnings_fit_into_headers(service: Service) -> None:
     shown = seen.headers.get_list("warning")
     assert len(shown) == len(seen.json()["warnings"]) > 0
     assert max(map(len, shown)) <= 510
-    assert max(map(len, seen.json()["warnings"])) > 510
+    answer = Response()
+    add_warnings(answer, ["\u00e9" * 600])
+    assert len(answer.headers["warning"]) == 508
 
 
 def test_an_object_of_that_name_is_a_conflict(service: Service) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from trivet.authority.lockouts import Finding
     from trivet.authority.preview import Preview
     from trivet.authority.revoke import Revoked
     from trivet.store.audit import AuditRecord
@@ -144,16 +145,38 @@ def preview(
         for stored in seen.sample
         if stored.cluster_id is not None
     ]
+    outlook = seen.outlook
     return schemas.RevocationPreview(
         count=seen.count,
-        hits=[
-            schemas.PreviewHit(profile=profile, node=node, count=count) for profile, node, count in seen.hits
+        by_lineage=seen.by_lineage,
+        profiles=[
+            schemas.PreviewTotal(
+                profile=one.profile, count=one.count, nodes=one.nodes, first_not_after=one.first_end
+            )
+            for one in seen.profiles
         ],
+        hits=[
+            schemas.PreviewHit(cluster=one.cluster, profile=one.profile, node=one.node, count=one.count)
+            for one in seen.hits
+        ],
+        has_more_hits=seen.has_more_hits,
         sample=sample,
         banned=list(seen.banned),
-        warnings=list(seen.warnings),
-        locks_out=seen.locks_out,
-        token=seen.token,
+        findings=[_finding(one) for one in outlook.findings],
+        warnings=outlook.warnings,
+        locks_out=outlook.locks_out,
+        token=outlook.token,
+    )
+
+
+def _finding(found: Finding) -> schemas.PreviewFinding:
+    return schemas.PreviewFinding(
+        profile=found.profile,
+        detail=found.detail,
+        nodes=list(found.nodes),
+        certificates=found.certificates,
+        first_not_after=found.first_end,
+        locks_out=found.locks_out,
     )
 
 

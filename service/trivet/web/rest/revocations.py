@@ -144,7 +144,7 @@ async def _preview(asked: _Asked, wanted: RenewRevocation) -> Response:
     seen = await asked.run(preview.preview_revocation, wanted)
     names, issuers = await asked.caller.offload(search.names_and_issuers, authority, seen.sample)
     answer = JSONResponse(render.preview(seen, names, issuers, authority.clock()).model_dump(mode="json"))
-    add_warnings(answer, seen.warnings)
+    add_warnings(answer, seen.outlook.warnings)
     return answer
 
 

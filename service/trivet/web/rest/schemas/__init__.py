@@ -45,7 +45,9 @@ from trivet.web.rest.schemas.repairs import (
     RepairTokenCreate,
 )
 from trivet.web.rest.schemas.revocations import (
+    PreviewFinding,
     PreviewHit,
+    PreviewTotal,
     RenewRevocation,
     RenewRevocationPage,
     RevocationEntry,
@@ -96,7 +98,9 @@ __all__ = [
     "NodeBudget",
     "OutageBudget",
     "Page",
+    "PreviewFinding",
     "PreviewHit",
+    "PreviewTotal",
     "RenewRevocation",
     "RenewRevocationPage",
     "RenewalInfo",

@@ -99,21 +99,52 @@ class RenewRevocationPage(Page[RenewRevocation]):
     """A part of a list of RenewRevocation objects."""
 
 
+class PreviewTotal(Schema):
+    """How many live certificates of a profile would be revoked."""
+
+    profile: str
+    count: int
+    nodes: int = Field(description="On how many nodes, where these are noted.")
+    first_not_after: datetime = Field(description="When the first of them expires.")
+
+
 class PreviewHit(Schema):
     """How many live certificates of a profile and node would be revoked."""
 
+    cluster: str
     profile: str
     node: str | None
     count: int
+
+
+class PreviewFinding(Schema):
+    """Holders of certificates of a profile who could not renew."""
+
+    profile: str
+    detail: str = Field(description="Who, from when, because of what, and the way out, in plain words.")
+    nodes: list[str] = Field(
+        description="Some of their nodes; empty where it is everybody, or none is noted."
+    )
+    certificates: int = Field(description="How many live certificates they hold.")
+    first_not_after: datetime | None = Field(description="When the first of these expires.")
+    locks_out: bool = Field(
+        description="Whether it is a part of a control plane that nobody could give a new certificate."
+    )
 
 
 class RevocationPreview(Schema):
     """What a RenewRevocation would do."""
 
     count: int = Field(description="How many live certificates would be revoked.")
-    hits: list[PreviewHit]
+    by_lineage: int = Field(
+        description="How many of them only because they were renewed from a serial number that is named."
+    )
+    profiles: list[PreviewTotal] = Field(description="All of them, by profile.")
+    hits: list[PreviewHit] = Field(description="By profile, cluster and node; the first thousand.")
+    has_more_hits: bool = Field(description="Whether `hits` leaves some out.")
     sample: list[Certificate] = Field(description="The newest of them.")
     banned: list[str] = Field(description="What could no longer be issued, and until when.")
-    warnings: list[str] = Field(description="Lock-outs in plain words.")
+    findings: list[PreviewFinding] = Field(description="Who could not renew.")
+    warnings: list[str] = Field(description="The findings in plain words.")
     locks_out: bool = Field(description="Whether some part of a control plane could not renew.")
     token: str = Field(description="Give it as `confirm` where the lock-out guard asks for it.")
