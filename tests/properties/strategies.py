@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import strategies as st
 
 from trivet.pki.entries import normalise_value
+from trivet.pki.locations import StatusLocations
 from trivet.pki.names import IPAddress, Names, canonical_ip, parse_dns_name
 from trivet.pki.revocation import Entry, EntryKind, Identity
 from trivet.pki.serials import serial_hex
@@ -101,6 +102,8 @@ names = st.builds(
     ),
     ip_addresses=st.lists(any_addresses.map(canonical_ip), max_size=3).map(tuple),
 )
+_urls = st.from_regex(r"https?://[a-z0-9.-]{1,40}(:[0-9]{1,5})?/pki/[ -~]{0,300}", fullmatch=True)
+status_locations = st.builds(StatusLocations, _urls, _urls, st.none() | _urls)
 identities = st.builds(
     Identity,
     names=names,

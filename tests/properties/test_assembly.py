@@ -21,6 +21,7 @@ from tests.unit.pki.samples import EVERY_PROFILE, NOW, PrivateKey, dn, plan, pri
 from trivet.pki.assembly import assemble, certificate_of
 from trivet.pki.keys import key_identifier, spki
 from trivet.pki.kubernetes import PROFILES
+from trivet.pki.locations import StatusLocations
 from trivet.pki.names import MAX_DNS_NAME, DnsName, Names, is_attribute
 from trivet.pki.plan import Issuer, Plan, check_signed, issuer_of
 from trivet.pki.profiles import Profile
@@ -128,6 +129,7 @@ edges = st.sampled_from([datetime(2050, 1, 1, tzinfo=UTC), datetime(2049, 12, 31
     serial=st.integers(1, 2**SERIAL_BITS - 1) | st.integers(1, 2**17),
     begin=moments | edges,
     lifetime=st.timedeltas(timedelta(seconds=1), timedelta(days=3650)),
+    locations=st.none() | strategies.status_locations,
 )
 @settings(max_examples=300)
 def test_both_ways_give_the_same_octets_for_any_plan(
@@ -138,14 +140,13 @@ def test_both_ways_give_the_same_octets_for_any_plan(
     serial: int,
     begin: datetime,
     lifetime: timedelta,
+    locations: StatusLocations | None,
 ) -> None:
     issuer, key = issuers()[number]
     begin = min(begin, EVER.not_after - timedelta(days=3651))
     validity = Validity(begin, begin + timedelta(seconds=lifetime // timedelta(seconds=1)))
-    planned = plan(profile, private_key(kind))
-    check_same(
-        replace(planned, issuer=issuer, names=names, serial=SerialNumber(serial), validity=validity), key
-    )
+    planned = replace(plan(profile, private_key(kind)), issuer=issuer, names=names, validity=validity)
+    check_same(replace(planned, serial=SerialNumber(serial), locations=locations), key)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "RSA-2048", "RSA-4096"])

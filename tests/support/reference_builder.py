@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from trivet.pki.names import Names
 from trivet.pki.plan import Plan
+from trivet.pki.profiles import StatusPolicy
 
 
 def certificate_builder(plan: Plan) -> x509.CertificateBuilder:
@@ -39,10 +40,33 @@ def _extensions(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
         (x509.SubjectKeyIdentifier.from_public_key(plan.public_key), False),
         (x509.AuthorityKeyIdentifier(plan.issuer.key_identifier, None, None), False),
     ]
+    extensions += _status(plan)
     sans = [*map(x509.DNSName, plan.names.dns_names), *map(x509.IPAddress, plan.names.ip_addresses)]
     if sans:
         extensions.append((x509.SubjectAlternativeName(sans), False))
     return extensions
+
+
+def _status(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
+    if plan.profile.status is StatusPolicy.NO_REV_AVAIL:
+        return [(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.56"), b"\x05\x00"), False)]
+    if plan.locations is None:
+        return []
+    point = x509.DistributionPoint(
+        [x509.UniformResourceIdentifier(plan.locations.crl)],
+        relative_name=None,
+        reasons=None,
+        crl_issuer=None,
+    )
+    access = [
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+        for method, url in (
+            (AuthorityInformationAccessOID.OCSP, plan.locations.ocsp),
+            (AuthorityInformationAccessOID.CA_ISSUERS, plan.locations.issuer),
+        )
+        if url is not None
+    ]
+    return [(x509.CRLDistributionPoints([point]), False), (x509.AuthorityInformationAccess(access), False)]
 
 
 def _key_usage(*, encipherment: bool) -> x509.KeyUsage:

@@ -10,6 +10,7 @@ from trivet.authority import application as applications
 from trivet.authority.case import IssuedCertificate, each
 from trivet.authority.results import stored_certificate
 from trivet.pki.errors import UnavailableError
+from trivet.pki.locations import issuer_path, shard_of, status_locations
 from trivet.pki.plan import WronglySignedError, plan_certificate
 from trivet.pki.validity import plan_validity
 from trivet.signing.encryption import WrongKeyError
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trivet.authority.case import Case
-    from trivet.authority.context import Authority
-    from trivet.pki.plan import Plan
+    from trivet.authority.context import Authority, Publication
+    from trivet.pki.locations import StatusLocations
+    from trivet.pki.plan import Issuer, Plan
+    from trivet.pki.serials import SerialNumber
     from trivet.signing.signer import Signer
 
 _log = logging.getLogger(__name__)
@@ -44,9 +47,27 @@ def _planned(authority: Authority, case: Case, now: datetime) -> tuple[Signer, P
     validity = plan_validity(now, lifetime, profile.longest, opened.issuer.validity, backdate)
     serial = authority.new_serial()
     plan = plan_certificate(
-        profile, drafted.names, request.public_key, validity, serial, opened.issuer, encoded_key=request.spki
+        profile,
+        drafted.names,
+        request.public_key,
+        validity,
+        serial,
+        opened.issuer,
+        encoded_key=request.spki,
+        locations=_locations(authority.policy.publication, case, opened.issuer, serial),
     )
     return opened.signer, plan
+
+
+def _locations(
+    publication: Publication, case: Case, issuer: Issuer, serial: SerialNumber
+) -> StatusLocations | None:
+    """Where the certificate's status will be published; the shard is chosen here, once and for all."""
+    if publication.base_url is None or case.cluster is None or case.authority is None:
+        return None
+    path = issuer_path(case.cluster.name, case.authority[1], issuer.key_identifier)
+    shard = shard_of(serial, publication.shards)
+    return status_locations(publication.base_url, path, shard, has_ocsp=publication.has_ocsp)
 
 
 def _finish(case: Case, plan: Plan, der: bytes | Exception, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,7 +15,7 @@ from trivet.pki.validity import BACKDATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from trivet.signing.encryption import KeyEncryptionKey
     from trivet.signing.engine import Engine
@@ -30,6 +31,23 @@ class LockoutGuard(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """How the status of certificates is published.
+
+    Attributes:
+        base_url: stands before `/pki/…` in certificates; None where they say nothing of their status.
+        shards: in how many parts the CRL of an authority is split for the certificates that are issued from now on.
+        has_ocsp: whether certificates name an OCSP responder.
+        crl_lifetime: from thisUpdate to nextUpdate.
+    """
+
+    base_url: str | None = None
+    shards: int = 1
+    has_ocsp: bool = False
+    crl_lifetime: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's choices.
 
@@ -38,12 +56,14 @@ class Policy:
         lockout_guard: accept a revocation that locks out a control plane with warnings, or only once confirmed.
         longest_expired: how long ago a certificate may have expired that renews in a repair window.
         retention: how long an expired certificate is kept; None where nothing is pruned.
+        publication: how the status of certificates is published.
     """
 
     backdate: timedelta = BACKDATE
     lockout_guard: LockoutGuard = LockoutGuard.WARN
     longest_expired: timedelta = LONGEST_EXPIRED
     retention: timedelta | None = None
+    publication: Publication = field(default_factory=Publication)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, exc, make_url
 
 from trivet.authority import measures
-from trivet.authority.context import Authority, LockoutGuard, Policy
+from trivet.authority.context import Authority, LockoutGuard, Policy, Publication
 from trivet.authority.install import NotReadyError, check_ready
 from trivet.bootstrap.clock import now
 from trivet.bootstrap.errors import StartError
@@ -43,6 +43,12 @@ def build_authority(settings: ServerSettings) -> Authority:
         LockoutGuard(settings.lockout_guard),
         timedelta(days=settings.repair_expired_days),
         timedelta(days=settings.retention_days),
+        Publication(
+            settings.pki_base_url,
+            settings.crl_shards,
+            settings.ocsp,
+            timedelta(hours=settings.crl_hours),
+        ),
     )
     return Authority(
         build_database(settings), Keyring(key, build_engine(settings)), key, now, RandomBits(), policy

@@ -22,11 +22,14 @@ from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import is_private
 from trivet.bootstrap.https import HttpsCertificate
 from trivet.bootstrap.metrics import CountedWorkers, Footprint, shared_metrics
+from trivet.bootstrap.plain import PlainPort
 from trivet.bootstrap.pruning import Pruning
 from trivet.pki.errors import UnavailableError
+from trivet.settings.server import service_url
 from trivet.store import idempotency
-from trivet.web.app import WebOptions, create_app
+from trivet.web.app import WebOptions, create_app, create_plain_app
 from trivet.web.logs import logging_config
+from trivet.web.offload import Offload
 from trivet.web.tls import PeerCertificateProtocol
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import FrameType
 
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from trivet.authority.context import Authority
     from trivet.settings import ServerSettings
@@ -59,9 +62,10 @@ def serve(settings: ServerSettings) -> None:
     logging.config.dictConfig(logging_config(settings.log_level))
     check_startable(settings)
     _warn_of_open_key(settings)
-    listener = _listen(settings)
+    listener = _listen(settings.host, settings.port, "choose others with --host and --port")
+    plain = _listen_plainly(settings)
     _log.info("listening on %s", settings.url(), extra={"fields": {"workers": settings.workers}})
-    worker = Worker(settings)
+    worker = Worker(settings, plain)
     config = uvicorn_config(settings, worker)
     if settings.workers == 1:
         QuietServer(config).run(sockets=[listener])
@@ -81,21 +85,25 @@ def _warn_of_open_key(settings: ServerSettings) -> None:
         _log.warning("anybody on this machine can read the key-encryption key; chmod 600 %s", path)
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def _listen_plainly(settings: ServerSettings) -> socket.socket | None:
+    if settings.http_port is None:
+        return None
+    _log.info("listening on %s for /pki", service_url(settings.host, settings.http_port, tls=False))
+    return _listen(settings.host, settings.http_port, "choose another http_port")
+
+
+def _listen(host: str, port: int, remedy: str) -> socket.socket:
     """Take the port at once, so that what is wrong with it is said before anything else is done."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        both = settings.host == "::" and socket.has_dualstack_ipv6()
+        both = host == "::" and socket.has_dualstack_ipv6()
         listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         # getaddrinfo's numbers are not errno's; create_server's words are long-winded.
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        message = (
-            f"cannot listen on {settings.host} port {settings.port}: {reason};"
-            " choose others with --host and --port, or end what listens there"
-        )
+        message = f"cannot listen on {host} port {port}: {reason}; {remedy}, or end what listens there"
         raise StartError(message) from error
     listener.set_inheritable(True)
     return listener
@@ -141,11 +149,12 @@ class QuietServer(uvicorn.Server):
 
 
 class Worker:
-    """One serving process. Only settings travel to it, through a pipe: no argument, no file."""
+    """One serving process. Only settings and ports travel to it, through a pipe: no argument, no file."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        """Take the settings; the rest is made in the process that serves."""
+    def __init__(self, settings: ServerSettings, plain: socket.socket | None = None) -> None:
+        """Take the settings, and the port for plain HTTP; the rest is made in the process that serves."""
         self._settings = settings
+        self._plain = plain
         self._authority: Authority | None = None
         self._https: HttpsCertificate | None = None
         self._housekeeper: Housekeeper | None = None
@@ -167,7 +176,7 @@ class Worker:
             sys.exit(1)
         return self._https.tls.context
 
-    def __call__(self) -> FastAPI:
+    def __call__(self) -> ASGIApp:
         """Give uvicorn the application, and begin the chores."""
         settings, authority = self._settings, self.authority
         measures.tell_clusters_apart(wanted=settings.metrics_per_cluster)
@@ -190,7 +199,12 @@ class Worker:
             burst=settings.burst,
             metrics_public=settings.metrics_public,
         )
-        return create_app(authority, options=options)
+        offload = Offload()
+        app = create_app(authority, options=options, offload=offload)
+        if self._plain is None:
+            return app
+        beside = create_plain_app(authority, offload, options=options)
+        return PlainPort(app, beside, self._plain, settings.shutdown_seconds)
 
     def close(self) -> None:
         """End the chores and the connections of the database."""

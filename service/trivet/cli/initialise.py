@@ -12,7 +12,14 @@ from trivet.cli.steps import show_first_steps
 from trivet.pki.names import parse_cluster_name
 from trivet.settings import ClientSettings, SettingsFile
 from trivet.settings.file import DEFAULT_DIRECTORY
-from trivet.settings.server import DEFAULT_HOST, DEFAULT_PORT, service_url, usual_names
+from trivet.settings.server import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    base_url,
+    service_url,
+    usual_names,
+    usual_publication,
+)
 
 
 def _cluster_name(text: str) -> str:
@@ -20,6 +27,13 @@ def _cluster_name(text: str) -> str:
         return parse_cluster_name(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _base_url(text: str | None) -> str | None:
+    try:
+        return None if text is None else base_url(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--pki-base-url") from error
 
 
 def init(
@@ -36,6 +50,22 @@ def init(
     name: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Another name or address of the service; may be repeated."),
+    ] = None,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="The port for /pki over plain HTTP [8480 beside 8443]; 0 for none.",
+        ),
+    ] = None,
+    pki_base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="What stands before /pki in certificates [on a loopback address, that port there].",
+        ),
     ] = None,
     database_url: Annotated[
         str | None, typer.Option(metavar="URL", help="postgresql://… in place of SQLite.")
@@ -54,10 +84,18 @@ def init(
     from trivet.bootstrap.layout import Choices
 
     names = [*usual_names(host or DEFAULT_HOST), *name] if name else None
-    chosen = {"database_url": database_url, "host": host, "port": port, "names": names}
+    chosen = {
+        "database_url": database_url,
+        "host": host,
+        "port": port,
+        "names": names,
+        "http_port": http_port or None,
+        "pki_base_url": _base_url(pki_base_url),
+    }
     server: dict[str, object] = {key: value for key, value in chosen.items() if value is not None}
     url = service_url(host or DEFAULT_HOST, port or DEFAULT_PORT, tls=True)
-    found = initialise(Choices(directory, url, server, None if no_cluster else cluster))
+    made = usual_publication(host or DEFAULT_HOST, port or DEFAULT_PORT, http_port) | server
+    found = initialise(Choices(directory, url, made, None if no_cluster else cluster))
     is_new = bool(found.made)
     typer.echo("Trivet is set up:" if is_new else f"Trivet was set up before, in {directory}.")
     for line in found.made:

@@ -24,7 +24,7 @@ from trivet.pki.der import (
     integer,
     time,
 )
-from trivet.pki.extensions import fixed_extensions
+from trivet.pki.extensions import fixed_extensions, status_octets
 
 if TYPE_CHECKING:
     from trivet.pki.names import Names
@@ -69,7 +69,8 @@ def _extensions(plan: Plan) -> tuple[bytes, ...]:
     is_rsa = isinstance(plan.public_key, rsa.RSAPublicKey)
     before, after = _prepared(plan.profile.usages, plan.issuer.key_identifier, is_rsa=is_rsa)
     own = _extension(x509.SubjectKeyIdentifier(plan.key_identifier), critical=False)
-    return (before, own, after, _alternative_names(plan.names))
+    status = status_octets(plan.profile.status, plan.locations)
+    return (before, own, after, status, _alternative_names(plan.names))
 
 
 def _alternative_names(names: Names) -> bytes:

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
-from trivet.pki.der import OCTET_STRING, element
+from trivet.pki.der import OCTET_STRING, SEQUENCE, element
+from trivet.pki.profiles import StatusPolicy
 
 if TYPE_CHECKING:
     from trivet.pki.keys import PublicKey
+    from trivet.pki.locations import StatusLocations
     from trivet.pki.names import Names
     from trivet.pki.plan import Plan
 
 KINDS_KEPT: Final = 4096  # each profile of each authority is one, or two with RSA
+NO_REV_AVAIL: Final = x509.ObjectIdentifier("2.5.29.56")  # id-ce-noRevAvail (RFC 9608 section 2)
+_NULL: Final = b"\x05\x00"
 
 
 def has_extensions(certificate: x509.Certificate, plan: Plan) -> bool:
     """Whether a certificate says in its extensions what the plan wants, in order, and nothing else."""
     is_rsa = isinstance(plan.public_key, rsa.RSAPublicKey)
     *before, after = fixed_extensions(plan.profile.usages, plan.issuer.key_identifier, is_rsa=is_rsa)
-    expected = [*before, (x509.SubjectKeyIdentifier(plan.key_identifier), False), after]
+    status = status_extensions(plan.profile.status, plan.locations)
+    expected = [*before, (x509.SubjectKeyIdentifier(plan.key_identifier), False), after, *status]
     stated = [(extension.value, extension.critical) for extension in certificate.extensions]
     return stated[: len(expected)] == expected and _has_names(stated[len(expected) :], plan.names)
 
@@ -55,6 +61,50 @@ def fixed_extensions(
         (x509.ExtendedKeyUsage(usages), False),
         (x509.AuthorityKeyIdentifier(issuer_key_identifier, None, None), False),
     )
+
+
+@lru_cache(maxsize=KINDS_KEPT)
+def status_extensions(
+    policy: StatusPolicy, locations: StatusLocations | None
+) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+    """What tells where a certificate's status is published, or that it is not; after all of `fixed_extensions`.
+
+    Never critical (RFC 5280 sections 4.2.1.13 and 4.2.2.1, RFC 9608 section 2).
+    """
+    if policy is StatusPolicy.NO_REV_AVAIL:
+        return ((x509.UnrecognizedExtension(NO_REV_AVAIL, _NULL), False),)
+    if locations is None:
+        return ()
+    point = x509.DistributionPoint([_uri(locations.crl)], None, None, None)
+    access = [(AuthorityInformationAccessOID.CA_ISSUERS, locations.issuer)]
+    if locations.ocsp is not None:
+        access.insert(0, (AuthorityInformationAccessOID.OCSP, locations.ocsp))
+    described = [x509.AccessDescription(method, _uri(url)) for method, url in access]
+    return (
+        (x509.CRLDistributionPoints([point]), False),
+        (x509.AuthorityInformationAccess(described), False),
+    )
+
+
+def _uri(url: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(url)
+
+
+@lru_cache(maxsize=KINDS_KEPT)
+def status_octets(policy: StatusPolicy, locations: StatusLocations | None) -> bytes:
+    """The one encoding of `status_extensions`, as they stand in the certificate one after the other."""
+    # None is critical, so there is nothing between the OBJECT IDENTIFIER and the value (DER omits the DEFAULT).
+    return b"".join(
+        element(SEQUENCE, _OIDS[value.oid], element(OCTET_STRING, value.public_bytes()))
+        for value, _ in status_extensions(policy, locations)
+    )
+
+
+_OIDS: Final = {
+    ExtensionOID.CRL_DISTRIBUTION_POINTS: bytes.fromhex("0603551d1f"),
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS: bytes.fromhex("06082b06010505070101"),
+    NO_REV_AVAIL: bytes.fromhex("0603551d38"),
+}
 
 
 def _key_usage(*, is_rsa: bool) -> x509.KeyUsage:

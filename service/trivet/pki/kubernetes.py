@@ -13,40 +13,44 @@ from typing import Final
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from trivet.pki.errors import Fault, InvalidError
-from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy
+from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy, StatusPolicy
 
 CLUSTER, ETCD, FRONT_PROXY = AuthorityName.CLUSTER, AuthorityName.ETCD, AuthorityName.FRONT_PROXY
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 BOTH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 NONE, HOST, API_SERVER, ANY = SanPolicy.NONE, SanPolicy.HOST, SanPolicy.API_SERVER, SanPolicy.ANY
+PUBLISHED, NO_REV_AVAIL = StatusPolicy.PUBLISHED, StatusPolicy.NO_REV_AVAIL
 
 SYSTEM_MASTERS: Final = "system:masters"  # passes by every authorizer, so no request may choose it
 NODE_GROUP: Final = "system:nodes"
 NODE_PREFIX: Final = "system:node:"
 
 _ROWS = (
-    #       name                        authority    usages  common name                      organization               SANs        signerName
-    Profile("apiserver",                CLUSTER,     SERVER, "kube-apiserver",                None,                      API_SERVER),
-    Profile("apiserver-kubelet-client", CLUSTER,     CLIENT, "kube-apiserver-kubelet-client", "kubeadm:cluster-admins",  NONE),
-    Profile("etcd-apiserver",           CLUSTER,     BOTH,   "{node}",                        None,                      HOST),
-    Profile("kubelet-client",           CLUSTER,     CLIENT, "system:node:{node}",            "system:nodes",            NONE,       "kubernetes.io/kube-apiserver-client-kubelet"),
-    Profile("kubelet-serving",          CLUSTER,     SERVER, "system:node:{node}",            "system:nodes",            HOST,       "kubernetes.io/kubelet-serving"),
-    Profile("controller-manager",       CLUSTER,     CLIENT, "system:kube-controller-manager", None,                     NONE),
-    Profile("scheduler",                CLUSTER,     CLIENT, "system:kube-scheduler",         None,                      NONE),
-    Profile("admin",                    CLUSTER,     CLIENT, "kubernetes-admin",              "kubeadm:cluster-admins",  NONE),
-    Profile("kube-apiserver-client",    CLUSTER,     CLIENT, FROM_REQUEST,                    FROM_REQUEST,              ANY,        "kubernetes.io/kube-apiserver-client"),
-    Profile("etcd-server",              ETCD,        BOTH,   "{node}",                        None,                      HOST),
-    Profile("etcd-peer",                ETCD,        BOTH,   "{node}",                        None,                      HOST),
-    Profile("etcd-healthcheck-client",  ETCD,        CLIENT, "kube-etcd-healthcheck-client",  None,                      NONE),
-    Profile("apiserver-etcd-client",    ETCD,        CLIENT, "kube-apiserver-etcd-client",    None,                      NONE),
-    Profile("front-proxy-client",       FRONT_PROXY, CLIENT, "front-proxy-client",            None,                      NONE),
+    #       name                        authority    usages  common name                      organization               SANs        status     signerName
+    Profile("apiserver",                CLUSTER,     SERVER, "kube-apiserver",                None,                      API_SERVER, PUBLISHED),
+    Profile("apiserver-kubelet-client", CLUSTER,     CLIENT, "kube-apiserver-kubelet-client", "kubeadm:cluster-admins",  NONE,       PUBLISHED),
+    Profile("etcd-apiserver",           CLUSTER,     BOTH,   "{node}",                        None,                      HOST,       PUBLISHED),
+    Profile("kubelet-client",           CLUSTER,     CLIENT, "system:node:{node}",            "system:nodes",            NONE,       PUBLISHED, "kubernetes.io/kube-apiserver-client-kubelet"),
+    Profile("kubelet-serving",          CLUSTER,     SERVER, "system:node:{node}",            "system:nodes",            HOST,       PUBLISHED, "kubernetes.io/kubelet-serving"),
+    Profile("controller-manager",       CLUSTER,     CLIENT, "system:kube-controller-manager", None,                     NONE,       PUBLISHED),
+    Profile("scheduler",                CLUSTER,     CLIENT, "system:kube-scheduler",         None,                      NONE,       PUBLISHED),
+    Profile("admin",                    CLUSTER,     CLIENT, "kubernetes-admin",              "kubeadm:cluster-admins",  NONE,       PUBLISHED),
+    Profile("kube-apiserver-client",    CLUSTER,     CLIENT, FROM_REQUEST,                    FROM_REQUEST,              ANY,        PUBLISHED, "kubernetes.io/kube-apiserver-client"),
+    Profile("etcd-server",              ETCD,        BOTH,   "{node}",                        None,                      HOST,       PUBLISHED),
+    Profile("etcd-peer",                ETCD,        BOTH,   "{node}",                        None,                      HOST,       PUBLISHED),
+    Profile("etcd-healthcheck-client",  ETCD,        CLIENT, "kube-etcd-healthcheck-client",  None,                      NONE,       PUBLISHED),
+    Profile("apiserver-etcd-client",    ETCD,        CLIENT, "kube-apiserver-etcd-client",    None,                      NONE,       PUBLISHED),
+    Profile("front-proxy-client",       FRONT_PROXY, CLIENT, "front-proxy-client",            None,                      NONE,       PUBLISHED),
 )
 
 PROFILES: Final = {profile.name: profile for profile in _ROWS}
 
-SERVICE_PROFILE: Final = Profile("trivet-server", AuthorityName.SERVICE, SERVER, "trivet", None, HOST)
-"""Trivet's own HTTPS certificate. Not in the table, so no request can ask for it."""
+SERVICE_PROFILE: Final = Profile("trivet-server", AuthorityName.SERVICE, SERVER, "trivet", None, HOST, NO_REV_AVAIL)
+"""Trivet's own HTTPS certificate. Not in the table, so no request can ask for it.
+
+It is replaced, never revoked: whoever fetched a CRL to check it would have to trust it already.
+"""
 
 ALL_PROFILES: Final = {**PROFILES, SERVICE_PROFILE.name: SERVICE_PROFILE}
 

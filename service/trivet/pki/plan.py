@@ -14,13 +14,15 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from trivet.pki.der import COMMON_NAME, ORGANIZATION, bit_string, distinguished_name
-from trivet.pki.extensions import has_extensions, key_usage_octets
+from trivet.pki.extensions import has_extensions, key_usage_octets, status_octets
 from trivet.pki.keys import check_public_key, key_identifier, signature_algorithm, spki
 from trivet.pki.pem import UNREADABLE
+from trivet.pki.profiles import StatusPolicy
 from trivet.pki.validity import Validity, validity_of
 
 if TYPE_CHECKING:
     from trivet.pki.keys import PublicKey
+    from trivet.pki.locations import StatusLocations
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
     from trivet.pki.serials import SerialNumber
@@ -54,7 +56,12 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a certificate will say; `spki` is the public key as it will be stated, DER."""
+    """Everything that a certificate will say.
+
+    Attributes:
+        spki: the public key as it will be stated, DER.
+        locations: where its status will be published; None where it does not say.
+    """
 
     profile: Profile
     names: Names
@@ -63,6 +70,7 @@ class Plan:
     validity: Validity
     serial: SerialNumber
     issuer: Issuer
+    locations: StatusLocations | None = None
 
     @cached_property
     def subject_der(self) -> bytes:
@@ -106,6 +114,7 @@ def plan_certificate(
     issuer: Issuer,
     *,
     encoded_key: bytes | None = None,
+    locations: StatusLocations | None = None,
 ) -> Plan:
     """Put together what will be signed.
 
@@ -117,12 +126,17 @@ def plan_certificate(
         serial: new.
         issuer: who will sign.
         encoded_key: the `spki` of the public key, where it is known already.
+        locations: where its status is published; a profile without revocation takes no notice of it.
 
     Raises:
         BadPublicKeyError: the profile does not accept the key.
     """
     check_public_key(public_key, profile.keys)
-    return Plan(profile, names, public_key, encoded_key or spki(public_key), validity, serial, issuer)
+    if profile.status is not StatusPolicy.PUBLISHED:
+        locations = None
+    return Plan(
+        profile, names, public_key, encoded_key or spki(public_key), validity, serial, issuer, locations
+    )
 
 
 def _subject(names: Names) -> list[tuple[x509.ObjectIdentifier, str]]:
@@ -180,7 +194,12 @@ def _differences(plan: Plan, certificate: x509.Certificate, der: bytes) -> list[
             certificate.public_key() == plan.public_key
             and (subject + plan.spki in der or subject not in der),
         ),
-        ("extensions", has_extensions(certificate, plan) and key_usage_octets(plan.public_key) in der),
+        (
+            "extensions",
+            has_extensions(certificate, plan)
+            and key_usage_octets(plan.public_key) in der
+            and status_octets(plan.profile.status, plan.locations) in der,
+        ),
         ("signatureAlgorithm", der.endswith(algorithm + bit_string(certificate.signature))),
     )
     return [name for name, equal in checks if not equal]

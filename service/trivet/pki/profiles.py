@@ -34,6 +34,13 @@ class SanPolicy(StrEnum):
     ANY = "what the request says"
 
 
+class StatusPolicy(StrEnum):
+    """How whoever meets a certificate learns that it was revoked; a certificate never says both."""
+
+    PUBLISHED = "CRL distribution point and authority information access"
+    NO_REV_AVAIL = "noRevAvail (RFC 9608): nothing is published"
+
+
 FROM_REQUEST = "{request}"
 """In place of a CN or O: the certificate request chooses."""
 
@@ -52,6 +59,7 @@ class Profile:
         common_name: the CN; `{node}` is the node's name, `FROM_REQUEST` leaves it to the request.
         organization: the O, none, or `FROM_REQUEST`.
         sans: which subjectAltNames it has.
+        status: where it says that its status is published; it says nothing where no base URL is set.
         signer_name: Kubernetes' name for it, where it has one.
         longest: the longest validity, and the default.
         keys: the kinds of key that a request may bring.
@@ -63,6 +71,7 @@ class Profile:
     common_name: str
     organization: str | None
     sans: SanPolicy
+    status: StatusPolicy = StatusPolicy.PUBLISHED
     signer_name: str | None = None
     longest: timedelta = FOUR_DAYS
     keys: frozenset[KeyAlgorithm] = ALL_KEYS

@@ -7,15 +7,19 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from trivet.pki.locations import MOST_SHARDS
 from trivet.pki.subjects import parse_host
 from trivet.settings.layers import LayeredSettings
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8443
+DEFAULT_HTTP_PORT: Final = 8480
+_LONGEST_URL: Final = 200
 _EIGHT_HOURS: Final = 8 * 60 * 60
 
 
@@ -45,6 +49,11 @@ class ServerSettings(LayeredSettings):
         retention_days: how long a certificate is kept after it expired; its serial and decision stay for good.
         repair_expired_days: how long ago a certificate may have expired that renews in a repair window.
         prune: what becomes of a month's partition then (PostgreSQL): dropped, or detached to be archived.
+        http_port: a second port, for `/pki` over plain HTTP (RFC 5280 section 8 wants no HTTPS there); none if unset.
+        pki_base_url: what stands before `/pki/…` in certificates; unset, they say nothing of CRLs and OCSP.
+        crl_hours: how long a CRL is good for; the next one is made after a quarter of that, or at a revocation.
+        crl_shards: in how many parts the CRL of each authority is split for the certificates issued from now on.
+        ocsp: whether certificates name an OCSP responder.
         metrics_public: `/metrics` without an access token.
         metrics_per_cluster: series carry the name of their cluster; installations of thousands leave it out.
         rate_per_second: requests a second that one requester may send in the long run.
@@ -72,6 +81,11 @@ class ServerSettings(LayeredSettings):
     retention_days: int = Field(default=90, ge=1, le=36_500)
     repair_expired_days: int = Field(default=400, ge=1, le=3_650)
     prune: Literal["drop", "detach"] = "drop"
+    http_port: int | None = Field(default=None, ge=1, le=65535)
+    pki_base_url: str | None = None
+    crl_hours: int = Field(default=72, ge=1, le=24 * 366)
+    crl_shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
+    ocsp: bool = False
     metrics_public: bool = False
     metrics_per_cluster: bool = True
     rate_per_second: float = Field(default=50, gt=0)
@@ -91,6 +105,11 @@ class ServerSettings(LayeredSettings):
     def _are_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(parse_host(name)) for name in names)
 
+    @field_validator("pki_base_url")
+    @classmethod
+    def _is_base_url(cls, text: str | None) -> str | None:
+        return None if text is None else base_url(text)
+
     def host_names(self) -> tuple[str, ...]:
         """The names of the service's own certificate: those set, or this machine's usual ones."""
         return self.names or usual_names(self.host)
@@ -98,6 +117,50 @@ class ServerSettings(LayeredSettings):
     def url(self) -> str:
         """Where a client on this machine finds the service."""
         return service_url(self.host, self.port, tls=self.tls)
+
+
+def base_url(text: str) -> str:
+    """A URL that paths can be put behind, without the slash at its end.
+
+    Raises:
+        ValueError: it is none; certificates would carry it for as long as they live.
+    """
+    plain = text.strip().rstrip("/")
+    found = urlsplit(plain)
+    if (
+        found.scheme not in {"http", "https"}
+        or not found.hostname
+        or found.query
+        or found.fragment
+        or "@" in plain
+    ):
+        raise ValueError("must be a URL like http://pki.example.org, without a query")
+    if not plain.isascii() or not plain.isprintable() or " " in plain or len(plain) > _LONGEST_URL:
+        raise ValueError(f"must be at most {_LONGEST_URL} printable ASCII characters without blanks")
+    parse_host(found.hostname)
+    _ = found.port  # raises where it is no number
+    return plain
+
+
+def usual_publication(host: str, port: int, http_port: int | None = None) -> dict[str, object]:
+    """Settings by which a service that is tried out publishes CRLs.
+
+    Whoever can reach a loopback address finds them there. A service for others needs a name that outlives its host,
+    which nobody but the operator knows.
+    """
+    if http_port is None and port == DEFAULT_PORT:
+        http_port = DEFAULT_HTTP_PORT
+    if not http_port or not is_loopback(host):
+        return {}
+    return {"http_port": http_port, "pki_base_url": service_url(host, http_port, tls=False)}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def usual_names(host: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
@@ -26,14 +27,16 @@ from trivet.web.metrics import add_metrics
 from trivet.web.middleware import RequestContext
 from trivet.web.offload import Offload
 from trivet.web.openapi import complete_document
+from trivet.web.pki import pki_routes
 from trivet.web.problems import MAX_FAULTS, PROBLEM_TYPE, describe, pointer, problem
 from trivet.web.rest import BODY_SCHEMAS, router
 from trivet.web.rest.direct import DirectRoutes, Fork
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from fastapi import FastAPI, Request
+    from starlette.types import ASGIApp
 
     from trivet.authority.context import Authority
 
@@ -60,10 +63,12 @@ class WebOptions:
     metrics_public: bool = False
 
 
-def create_app(authority: Authority, *, options: WebOptions | None = None) -> FastAPI:
-    """Build the ASGI application over an authority."""
+def create_app(
+    authority: Authority, *, options: WebOptions | None = None, offload: Offload | None = None
+) -> FastAPI:
+    """Build the ASGI application over an authority; `offload` may be shared with `create_plain_app`."""
     chosen = options or WebOptions()
-    offload, issuing = Offload(), Issuing(authority)
+    offload, issuing = offload or Offload(), Issuing(authority)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -87,6 +92,7 @@ def create_app(authority: Authority, *, options: WebOptions | None = None) -> Fa
     app.include_router(router, prefix=API)
     _add_health(app, authority, offload)
     add_metrics(app, authority, public=chosen.metrics_public)
+    app.router.routes.extend(pki_routes(authority, offload))
     _add_refusals(app)
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
     direct = DirectRoutes(app, prefix=API, on_refusal=_on_refusal)
@@ -95,6 +101,13 @@ def create_app(authority: Authority, *, options: WebOptions | None = None) -> Fa
     )
     complete_document(app, BODY_SCHEMAS)
     return app
+
+
+def create_plain_app(authority: Authority, offload: Offload, *, options: WebOptions | None = None) -> ASGIApp:
+    """Build what the port for plain HTTP answers: `/pki`, and nothing else."""
+    app = Starlette(routes=pki_routes(authority, offload), exception_handlers=dict(_REFUSALS))
+    app.router.redirect_slashes = False
+    return RequestContext(app, (options or WebOptions()).max_body_bytes)
 
 
 def _add_health(app: FastAPI, authority: Authority, offload: Offload) -> None:
@@ -110,9 +123,8 @@ def _add_health(app: FastAPI, authority: Authority, offload: Offload) -> None:
 
 
 def _add_refusals(app: FastAPI) -> None:
-    app.add_exception_handler(Refusal, _on_refusal)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _on_invalid)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _on_http)  # type: ignore[arg-type]
+    for kind, handler in _REFUSALS.items():
+        app.add_exception_handler(kind, handler)
 
 
 def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
@@ -147,6 +159,13 @@ async def _on_http(request: Request, error: HTTPException) -> JSONResponse:
     if "Allow" in headers:
         headers["Allow"] = _allowed(request)
     return _answer(error.status_code, describe(slug, detail, _request_id()), headers)
+
+
+_REFUSALS: Final[Mapping[type[Exception], Any]] = {
+    Refusal: _on_refusal,
+    RequestValidationError: _on_invalid,
+    HTTPException: _on_http,
+}
 
 
 def _allowed(request: Request) -> str:

@@ -17,6 +17,7 @@ from tests.support.reference_builder import certificate_builder
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
 from trivet.pki.keys import signature_algorithm
 from trivet.pki.kubernetes import PROFILES, SERVICE_PROFILE
+from trivet.pki.locations import issuer_path, shard_of, status_locations
 from trivet.pki.names import DnsName
 from trivet.pki.plan import Plan, issuer_of, plan_certificate
 from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy
@@ -137,7 +138,9 @@ def plan(profile: Profile, leaf: PrivateKey, root_kind: str = "P-384") -> Plan:
     validity = plan_validity(NOW, None, timedelta(days=4), issuer.validity)
     names = names_for(profile, request, NODE, CLUSTER)
     serial = serial_from_random(2**158 + 12345)
-    return plan_certificate(profile, names, request.public_key, validity, serial, issuer)
+    path = issuer_path("blue", profile.authority, issuer.key_identifier)
+    locations = status_locations("http://pki.example.org", path, shard_of(serial, 4), has_ocsp=True)
+    return plan_certificate(profile, names, request.public_key, validity, serial, issuer, locations=locations)
 
 
 def signed(planned: Plan, root_kind: str = "P-384") -> bytes:

@@ -32,6 +32,7 @@ from trivet.pki.assembly import assemble, certificate_of
 from trivet.pki.errors import BadPublicKeyError
 from trivet.pki.keys import KeyAlgorithm, signature_algorithm, spki
 from trivet.pki.kubernetes import PROFILES
+from trivet.pki.locations import COMPLETE, StatusLocations, issuer_path, status_locations
 from trivet.pki.names import DnsName, Names
 from trivet.pki.plan import (
     Issuer,
@@ -41,7 +42,7 @@ from trivet.pki.plan import (
     issuer_of,
     plan_certificate,
 )
-from trivet.pki.profiles import Profile
+from trivet.pki.profiles import Profile, StatusPolicy
 from trivet.pki.roots import root_builder
 from trivet.pki.serials import SerialNumber
 from trivet.pki.validity import Validity
@@ -115,6 +116,27 @@ CHANGES: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
         "validity",
         lambda p: replace(p, validity=replace(p.validity, not_after=p.validity.not_after + SECOND)),
     ),
+    "profile.status": (
+        "extensions",
+        lambda p: replace(p, profile=replace(p.profile, status=StatusPolicy.NO_REV_AVAIL)),
+    ),
+    "locations.issuer": (
+        "extensions",
+        lambda p: replace(p, locations=replace(p.locations, issuer="http://b")),  # type: ignore[type-var]
+    ),
+    "locations.crl": (
+        "extensions",
+        lambda p: replace(p, locations=replace(p.locations, crl="http://b")),  # type: ignore[type-var]
+    ),
+    "locations.ocsp": (
+        "extensions",
+        lambda p: replace(p, locations=replace(p.locations, ocsp="http://b")),  # type: ignore[type-var]
+    ),
+    "locations.ocsp, none": (
+        "extensions",
+        lambda p: replace(p, locations=replace(p.locations, ocsp=None)),  # type: ignore[type-var]
+    ),
+    "locations": ("extensions", lambda p: replace(p, locations=None)),
     "serial": ("serialNumber", lambda p: replace(p, serial=SerialNumber(p.serial + 1))),
     "issuer.subject": ("issuer", lambda p: replace(p, issuer=replace(p.issuer, subject=dn("b")))),
     "issuer.key_identifier": (
@@ -130,7 +152,8 @@ CHANGES: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
 
 def test_every_field_that_a_certificate_states_is_changed_below() -> None:
     changed = {name.partition(",")[0] for name in CHANGES} | {"spki"}  # changed along with the public key
-    stated = {"profile.usages", "public_key", "spki", "serial"}
+    stated = {"profile.usages", "profile.status", "public_key", "spki", "serial", "locations"}
+    stated |= {f"locations.{field.name}" for field in fields(StatusLocations)}
     for part in (Names, Validity, Issuer):
         stated |= {f"{part.__name__.lower()}.{field.name}" for field in fields(part)}
     # The issuer's own validity is a bound, not a statement: it has a test of its own.
@@ -347,7 +370,11 @@ def deterministic(key: PrivateKey) -> x509.Certificate:
     validity = Validity(NOW, NOW + timedelta(days=3650))
     anchor = sign(root_builder(name, public_key, SerialNumber(1), validity), key)
     leaf = plan(PROFILE, private_key("Ed25519", 1))
-    planned = replace(leaf, issuer=issuer_of(anchor), validity=Validity(NOW, NOW + timedelta(days=4)))
+    issuer = issuer_of(anchor)
+    path = issuer_path("blue", PROFILE.authority, issuer.key_identifier)
+    locations = status_locations("http://pki.example.org", path, COMPLETE, has_ocsp=True)
+    validity = Validity(NOW, NOW + timedelta(days=4))
+    planned = replace(leaf, issuer=issuer, validity=validity, locations=locations)
     return check_signed(planned, sign(certificate_builder(planned), key).public_bytes(Encoding.DER))
 
 

@@ -9,7 +9,15 @@ from tests.unit.pki.samples import EVERY_PROFILE
 
 from trivet.pki.keys import KeyAlgorithm
 from trivet.pki.kubernetes import ALL_PROFILES, PROFILES, SERVICE_PROFILE
-from trivet.pki.profiles import ALL_KEYS, CLUSTER_AUTHORITIES, FROM_REQUEST, AuthorityName, Profile, SanPolicy
+from trivet.pki.profiles import (
+    ALL_KEYS,
+    CLUSTER_AUTHORITIES,
+    FROM_REQUEST,
+    AuthorityName,
+    Profile,
+    SanPolicy,
+    StatusPolicy,
+)
 
 USAGES = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
 SANS = {
@@ -18,7 +26,18 @@ SANS = {
     SanPolicy.API_SERVER: "API server",
     SanPolicy.ANY: "request",
 }
-COLUMNS = ("Profile", "Authority", "Usages", "Subject CN", "O", "SANs", "Longest", "Kubernetes signerName")
+STATUSES = {StatusPolicy.PUBLISHED: "published", StatusPolicy.NO_REV_AVAIL: "noRevAvail"}
+COLUMNS = (
+    "Profile",
+    "Authority",
+    "Usages",
+    "Subject CN",
+    "O",
+    "SANs",
+    "Status",
+    "Longest",
+    "Kubernetes signerName",
+)
 PAGE = """\
 # Profiles
 
@@ -33,6 +52,10 @@ the request but what the profile leaves to it. This page is made from the table 
   gets the O `system:masters`, which passes by every authorizer.
 - **SANs**:
 {sans}
+- **Status**: where whoever meets the certificate learns that it was revoked.
+  - *published*: a CRL distribution point and authority information access, where the service has a
+    [base URL](../status.md); without one the certificate says nothing.
+  - *noRevAvail*: there is no status to ask for (RFC 9608).
 - **Longest**: the longest validity, which is also the default. A request may ask for less, down to
   600 seconds.
 - **Keys** of every profile: {keys}; RSA has 3072 to 8192 bits.
@@ -50,6 +73,7 @@ def row(profile: Profile) -> tuple[str, ...]:
         "*request*" if profile.common_name == FROM_REQUEST else f"`{profile.common_name}`",
         {None: "", FROM_REQUEST: "*request*"}.get(profile.organization, f"`{profile.organization}`"),
         SANS[profile.sans],
+        STATUSES[profile.status],
         f"{profile.longest // timedelta(days=1)} days",
         f"`{profile.signer_name}`" if profile.signer_name else "",
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trivet.settings import ClientSettings, ServerSettings, SettingsError, SettingsFile, find_settings_file
+from trivet.settings.server import base_url, usual_publication
 
 MINIMAL = '[server]\ndatabase_url = "sqlite:///data/trivet.db"\nkey_encryption_key_file = "keys/kek"\n'
 
@@ -175,3 +176,48 @@ def test_a_named_file_is_taken_and_must_be_there(tmp_path: Path, monkeypatch: py
     found = find_settings_file(other.path)
     assert found is not None
     assert found.path == other.path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://pki.example.org", "http://pki.example.org"),
+        (" https://pki.example.org:8480/trivet/ ", "https://pki.example.org:8480/trivet"),
+        ("http://[2001:db8::1]:80", "http://[2001:db8::1]:80"),
+    ],
+)
+def test_a_base_url_is_one_that_paths_can_be_put_behind(text: str, expected: str) -> None:
+    assert base_url(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "pki.example.org",
+        "ftp://pki.example.org",
+        "http://",
+        "http://a?b",
+        "http://a#b",
+        "http://a:b@c",
+        "http://a b",
+        "http://é.example",
+        "http://a:99999",
+        "http://a:x",
+        "http://-",
+        "http://a/" + "b" * 200,
+    ],
+)
+def test_what_no_path_can_be_put_behind_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        base_url(text)
+
+
+def test_only_a_service_on_a_loopback_address_publishes_crls_unasked() -> None:
+    assert usual_publication("127.0.0.1", 8443) == {
+        "http_port": 8480,
+        "pki_base_url": "http://127.0.0.1:8480",
+    }
+    assert usual_publication("::1", 8443, 9000) == {"http_port": 9000, "pki_base_url": "http://[::1]:9000"}
+    for given in (("0.0.0.0", 8443), ("192.0.2.7", 8443), ("127.0.0.1", 9443), ("127.0.0.1", 8443, 0)):  # noqa: S104
+        assert usual_publication(*given) == {}

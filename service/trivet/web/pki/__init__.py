@@ -1,0 +1,23 @@
+"""Public PKI objects below `/pki`: CA certificates and CRLs, for anybody, over HTTPS and plain HTTP.
+
+Each is signed, so it needs no other protection on its way; and whoever checks a certificate has no token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trivet.web.pki.routes import PublicRoute, Published, published_routes
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from trivet.authority.context import Authority
+    from trivet.web.offload import Offload
+
+__all__ = ["PublicRoute", "Published", "pki_routes"]
+
+
+def pki_routes(authority: Authority, offload: Offload) -> list[Route]:
+    """All routes below `/pki`."""
+    return published_routes(Published(authority, offload))
