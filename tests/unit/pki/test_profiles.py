@@ -54,7 +54,7 @@ the request but what the profile leaves to it. This page is made from the table 
 {sans}
 - **Status**: where whoever meets the certificate learns that it was revoked.
   - *published*: a CRL distribution point and authority information access, where the service has a
-    [base URL](../status.md); without one the certificate says nothing.
+    `pki_base_url`; without one the certificate says nothing.
   - *noRevAvail*: there is no status to ask for (RFC 9608).
 - **Longest**: the longest validity, which is also the default. A request may ask for less, down to
   600 seconds.
