@@ -117,7 +117,7 @@ def test_it_tells_systemd_of_itself_serves_metrics_reads_its_plan_again_and_ends
             await_metrics(port)
             node.plan_file.write_text("kind: Nonsense\n")
             process.send_signal(signal.SIGHUP)
-            assert "plan.yaml:1: /kind" in await_event(process, "planKept")["message"]
+            assert "plan.yaml:1:1: /kind" in await_event(process, "planKept")["message"]
             node.plan_file.write_text(node.text.replace("96h", "48h"))
             process.send_signal(signal.SIGHUP)
             assert await_event(process, "planRead")["level"] == "info"

@@ -13,16 +13,16 @@ from typing import Any
 
 import yaml
 
-from trivet.agent.asking import ByToken
 from trivet.agent.clocks import Clocks, since_boot
 from trivet.agent.files import Disk, KeyPair, NodeFiles
 from trivet.agent.journal import Journal
 from trivet.agent.keeper import Keeper
 from trivet.agent.markers import Markers
 from trivet.agent.plan import CertificatePlan, load_plan
-from trivet.agent.provisioning import Provisioning, carry_out
+from trivet.agent.provisioning import Provisioning
 from trivet.agent.runner import Agent
 from trivet.agent.service import Service
+from trivet.agent.steps import carry_out
 from trivet.bootstrap.initialise import Installation
 from trivet.client import Client, Endpoint
 from trivet.pki.profiles import AuthorityName
@@ -68,7 +68,7 @@ def plan_text(
         "metadata": {"name": "test"},
         "spec": spec,
     }
-    return yaml.safe_dump(document)
+    return yaml.safe_dump(json.loads(json.dumps(document)))  # no aliases for what stands twice
 
 
 @dataclass
@@ -125,8 +125,7 @@ class AgentNode:
         self.plan_file.write_text(self.text)
         plan = self.plan
         with self.administrator() as trivet:
-            bundles = {name: trivet.clusters.bundle(plan.cluster, name) for name in OF_CLUSTERS}
-            provisioning = Provisioning(self.files, plan, ByToken(trivet, plan), bundles, self.time.wall)
+            provisioning = Provisioning.by_token(trivet, plan, self.files, self.time.wall)
             faults = [outcome.fault for outcome in carry_out(provisioning.steps()) if outcome.fault]
         assert faults == []
         return self

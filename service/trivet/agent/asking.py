@@ -10,7 +10,9 @@ from trivet.agent.inspection import name_differences
 from trivet.client.keys import build_request, new_key
 from trivet.pki.errors import BadPublicKeyError
 from trivet.pki.keys import check_public_key, key_algorithm
+from trivet.pki.names import parse_dns_name, parse_ip_network
 from trivet.pki.possession import sign_renewal_message
+from trivet.pki.subjects import ClusterNames, parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +88,20 @@ class ByOwnKey:
         return self.trivet.certificates.renew_by_message(self.plan.cluster, signed)["certificate"]
 
 
+def cluster_names(trivet: Client, cluster: str) -> ClusterNames:
+    """What the cluster's API servers are named after, as the service has it.
+
+    Raises:
+        ClientError: the service refused, or did not answer.
+    """
+    known = trivet.clusters.get(cluster)
+    return ClusterNames(
+        parse_host(known["endpoint"]),
+        parse_ip_network(known["serviceCidr"]),
+        parse_dns_name(known["dnsDomain"]),
+    )
+
+
 def ask(source: Source, planned: PlannedCertificate, key: PrivateKey, *, with_names: bool = True) -> KeyPair:
     """Get a certificate for a key, and see that it is what was asked for.
 
@@ -115,13 +131,16 @@ def ask(source: Source, planned: PlannedCertificate, key: PrivateKey, *, with_na
 
 
 def key_for(files: NodeFiles, planned: PlannedCertificate) -> PrivateKey:
-    """The key to be certified: the one in place where it is good, of the planned kind, and else a new one."""
+    """The key to be certified: one that waits without a certificate, if it is good and of the planned kind; else new.
+
+    A key that has had a certificate is not certified again.
+    """
     kind = planned.algorithm.key_algorithm
-    former = files.usable_key(planned)
-    if former is not None and key_algorithm(former.public_key()) is kind:
+    waiting = files.lone_key(planned)
+    if waiting is not None and key_algorithm(waiting.public_key()) is kind:
         try:
-            check_public_key(former.public_key(), planned.profile.keys)
+            check_public_key(waiting.public_key(), planned.profile.keys)
         except BadPublicKeyError:
             return new_key(kind)
-        return former
+        return waiting
     return new_key(kind)

@@ -68,6 +68,7 @@ class Finding:
         pair: the certificate and key, where they can be read.
         authority: whose it is.
         is_verified: whether a bundle was there to verify it against, and did.
+        not_after: when it expires; of a bundle the CA certificate that is in force for longest.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Finding:
     pair: KeyPair | None = None
     authority: AuthorityName | None = None
     is_verified: bool = False
+    not_after: datetime | None = None
 
 
 def bundles_on_disk(files: NodeFiles, plan: CertificatePlan) -> Bundles:
@@ -107,7 +109,7 @@ def examine(
         planned: what should be there.
         now: the time.
         bundles: the authorities' trust bundles, PEM; where one is missing the chain is not verified.
-        with_names: whether the plan knows the names.
+        with_names: whether the plan knows the names, and the API server that kubeconfigs lead to.
     """
     path = str(planned.files[0].path)
     try:
@@ -121,7 +123,8 @@ def examine(
     bundle = bundles.get(planned.authority)
     state, reason = next(_faults(files, planned, pair, now, bundle, with_names=with_names), (State.GOOD, ""))
     verified = bundle is not None and state in {State.GOOD, State.ATTRIBUTES}
-    return Finding(planned.name, path, state, reason, pair, planned.authority, verified)
+    not_after = validity_of(pair.certificate).not_after
+    return Finding(planned.name, path, state, reason, pair, planned.authority, verified, not_after)
 
 
 def _faults(
@@ -148,17 +151,21 @@ def _faults(
         yield State.NOT_YET_VALID, f"it is valid from {_shown(validity.not_before)}; is the clock right?"
     if not validity.contains(max(now, validity.not_before)):
         yield State.EXPIRED, f"it expired at {_shown(validity.not_after)}"
-    yield from _kubeconfig_faults(files, planned, bundle)
-    for words in files.differences(planned):
-        yield State.ATTRIBUTES, words
+    yield from _kubeconfig_faults(files, planned, bundle, with_server=with_names)
+    try:
+        for words in files.differences(planned):
+            yield State.ATTRIBUTES, words
+    except FileFaultError as fault:
+        # The plan names nobody of this machine; the pair is as good as it was.
+        yield State.ATTRIBUTES, str(fault)
 
 
 def _kubeconfig_faults(
-    files: NodeFiles, planned: PlannedCertificate, bundle: bytes | None
+    files: NodeFiles, planned: PlannedCertificate, bundle: bytes | None, *, with_server: bool
 ) -> Iterator[tuple[State, str]]:
     if not isinstance(planned.storage, KubeconfigStorage):
         return
-    if files.server(planned) != planned.storage.server:
+    if with_server and files.server(planned) != planned.storage.server:
         words = f"it leads to {files.server(planned)}, not to {planned.storage.server}"
         yield State.ATTRIBUTES, words
     if bundle is not None and files.embedded_bundle(planned) != bundle:
@@ -179,10 +186,11 @@ def examine_bundle(files: NodeFiles, planned: PlannedBundle, now: datetime) -> F
         return Finding(planned.name, path, State.INACCESSIBLE, str(fault), None, planned.authority)
     except ValueError as error:
         return Finding(planned.name, path, State.UNREADABLE, str(error), None, planned.authority)
+    not_after = max(validity_of(authority).not_after for authority in authorities)
+    state, reason = State.GOOD, ""
     if not any(validity_of(authority).contains(now) for authority in authorities):
-        words = "none of its CA certificates is in force"
-        return Finding(planned.name, path, State.EXPIRED, words, None, planned.authority)
-    return Finding(planned.name, path, State.GOOD, "", None, planned.authority)
+        state, reason = State.EXPIRED, "none of its CA certificates is in force"
+    return Finding(planned.name, path, state, reason, None, planned.authority, not_after=not_after)
 
 
 def is_issued_by(certificate: x509.Certificate, bundle: bytes) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from trivet.agent.asking import NotAskedError, ask, key_for
+from trivet.agent.asking import ByToken, ask, cluster_names, key_for
 from trivet.agent.files import FileFaultError
 from trivet.agent.files.pairs import read_chain
 from trivet.agent.inspection import State, examine, is_issued_by
-from trivet.agent.plan.model import Hook, KubeconfigStorage
-from trivet.client.errors import ClientError, UnreachableError
-from trivet.pki.profiles import AuthorityName
+from trivet.agent.plan.model import KubeconfigStorage
+from trivet.agent.steps import DOING, Action, Step
+from trivet.pki.profiles import AuthorityName, SanPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from trivet.agent.asking import Source
@@ -25,51 +25,25 @@ if TYPE_CHECKING:
         CertificatePlan,
         PlannedBundle,
         PlannedCertificate,
+        PlannedFile,
         PlannedKubeconfig,
         ServiceAccountKey,
     )
+    from trivet.client import Client
+    from trivet.pki.subjects import ClusterNames
+
+_MISSING: Final = "it is missing"
 
 
-class Action(StrEnum):
-    """What is done to one planned thing."""
-
-    MAKE = "make"
-    REPLACE = "replace"
-    CHANGE = "change"
-    KEEP = "keep"
-    REFUSE = "refuse"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One planned thing, what is to be done to it, and why.
-
-    Attributes:
-        kind: `certificate`, `kubeconfig`, `trustBundle` or `serviceAccountKey`.
-        name: as the plan calls it.
-        path: its file, as on the node.
-        action: what is to be done.
-        reason: why, in words; "" for what is kept.
-        hook: to run once it is done.
-        carry_out: does it; None for what is kept or refused.
-    """
-
-    kind: str
-    name: str
-    path: str
-    action: Action
-    reason: str = ""
-    hook: Hook | None = None
-    carry_out: Callable[[], object] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a step; `fault` says in words why it failed, and is None where it did not."""
-
-    step: Step
-    is_done: bool
-    fault: str | None = None
+def needed_authorities(plan: CertificatePlan) -> tuple[AuthorityName, ...]:
+    """The authorities whose trust bundles provisioning needs for a plan."""
+    needed = {planned.authority for planned in plan.certificates}
+    needed |= {planned.authority for planned in plan.trust_bundles}
+    if plan.kubeconfigs:
+        needed.add(AuthorityName.CLUSTER)
+    if any(isinstance(planned.storage, KubeconfigStorage) for planned in plan.certificates):
+        needed.add(AuthorityName.CLUSTER)
+    return tuple(name for name in AuthorityName if name in needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +54,9 @@ class Provisioning:
         files: of the node.
         plan: what should be there.
         source: where certificates come from.
-        bundles: the authorities' trust bundles as the service gives them.
+        bundles: the authorities' trust bundles as the service gives them; those that `needed_authorities` names.
         now: the clock.
+        cluster_names: asks the service what the cluster's API servers are named after.
     """
 
     files: NodeFiles
@@ -89,20 +64,50 @@ class Provisioning:
     source: Source
     bundles: Bundles
     now: Callable[[], datetime]
+    cluster_names: Callable[[], ClusterNames]
+
+    @classmethod
+    def by_token(
+        cls, trivet: Client, plan: CertificatePlan, files: NodeFiles, now: Callable[[], datetime]
+    ) -> Provisioning:
+        """With the access token of a client; the trust bundles are fetched at once.
+
+        Raises:
+            ClientError: the service refused, or did not answer.
+        """
+        bundles = {name: trivet.clusters.bundle(plan.cluster, name) for name in needed_authorities(plan)}
+        return cls(
+            files, plan, ByToken(trivet, plan), bundles, now, partial(cluster_names, trivet, plan.cluster)
+        )
 
     def steps(self) -> list[Step]:
         """What is to be done, in order: trust first, because kubeconfigs hold it."""
+        plan, account = self.plan, self.plan.service_account
         return [
-            *(self._bundle(planned) for planned in self.plan.trust_bundles),
-            *(self._certificate(planned) for planned in self.plan.certificates),
-            *(self._kubeconfig(planned) for planned in self.plan.kubeconfigs),
-            *([self._service_account(self.plan.service_account)] if self.plan.service_account else []),
+            *(self._checked(self._bundle(planned), planned.file) for planned in plan.trust_bundles),
+            *(self._checked(self._certificate(planned), *planned.files) for planned in plan.certificates),
+            *(self._checked(self._kubeconfig(planned), planned.file) for planned in plan.kubeconfigs),
+            *(
+                [self._checked(self._service_account(account), account.key, account.public_key)]
+                if account
+                else []
+            ),
         ]
+
+    def _checked(self, step: Step, *files: PlannedFile) -> Step:
+        """The step; a refusal where the plan gives its files to nobody of this machine."""
+        if step.action not in DOING:
+            return step
+        try:
+            self.files.check_owners(*files)
+        except FileFaultError as fault:
+            return Step(step.kind, step.name, step.path, Action.REFUSE, str(fault))
+        return step
 
     def _bundle(self, planned: PlannedBundle) -> Step:
         pem = self.bundles[planned.authority]
         action, reason = self._compared(planned, pem)
-        carry_out = (lambda: self.files.install_bundle(planned, pem)) if action in _DOING else None
+        carry_out = (lambda: self.files.install_bundle(planned, pem)) if action in DOING else None
         return Step(
             "trustBundle", planned.name, str(planned.file.path), action, reason, planned.hook, carry_out
         )
@@ -111,7 +116,7 @@ class Provisioning:
         try:
             present = self.files.read_bundle(planned)
             if present is None:
-                return Action.MAKE, "it is missing"
+                return Action.MAKE, _MISSING
             if present == pem:
                 words = self.files.bundle_differences(planned)
                 return (Action.CHANGE, words[0]) if words else (Action.KEEP, "")
@@ -144,10 +149,31 @@ class Provisioning:
             return Step(kind, planned.name, found.path, Action.REFUSE, words)
         if found.state is State.ATTRIBUTES:
             return self._changed(kind, planned, found)
-        action = Action.MAKE if found.state is State.MISSING else Action.REPLACE
+        words = self._misnamed(planned)
+        if words:
+            return Step(kind, planned.name, found.path, Action.REFUSE, words)
+        is_new = found.state is State.MISSING
+        action, reason = (Action.MAKE, _MISSING) if is_new else (Action.REPLACE, found.reason)
         return Step(
-            kind, planned.name, found.path, action, found.reason, planned.hook, lambda: self._issue(planned)
+            kind, planned.name, found.path, action, reason, planned.hook, lambda: self._issue(planned)
         )
+
+    def _misnamed(self, planned: PlannedCertificate) -> str:
+        """How the plan names API servers otherwise than the service does, in words; "" where it does not."""
+        if planned.profile.sans is not SanPolicy.API_SERVER or self.plan.cluster_names is None:
+            return ""
+        theirs, ours = self.cluster_names(), self.plan.cluster_names
+        differences = [
+            f"{field} is {wanted}, and in Trivet {known}"
+            for field, wanted, known in (
+                ("controlPlaneEndpoint", ours.endpoint, theirs.endpoint),
+                ("networking.serviceSubnet", ours.service_cidr, theirs.service_cidr),
+                ("networking.dnsDomain", ours.dns_domain, theirs.dns_domain),
+            )
+            if wanted != known
+        ]
+        where = f"the API servers of the cluster {self.plan.cluster} have other names than the plan says"
+        return f"{where}: {'; '.join(differences)}" if differences else ""
 
     def _changed(self, kind: str, planned: PlannedCertificate, found: Finding) -> Step:
         """The pair is good; only owner, mode, server or bundle are not."""
@@ -188,7 +214,7 @@ class Provisioning:
         except FileFaultError as fault:
             return Step("kubeconfig", planned.name, path, Action.REFUSE, str(fault))
         action = Action.CHANGE if is_there else Action.MAKE
-        reason = "it says other than the plan" if is_there else "it is missing"
+        reason = "it says other than the plan" if is_there else _MISSING
 
         def carry_out() -> object:
             return self.files.install_kubeconfig(planned, bundle)
@@ -207,30 +233,3 @@ class Provisioning:
         return Step(
             kind, "sa", path, action, reason, None, lambda: self.files.install_service_account(planned)
         )
-
-
-_DOING = frozenset({Action.MAKE, Action.REPLACE, Action.CHANGE})
-
-
-def carry_out(steps: list[Step]) -> Iterator[Outcome]:
-    """Do what is to be done, one step after the other; one that fails leaves the others their turn.
-
-    Where the service cannot be reached the rest is not tried: each would wait in vain.
-    """
-    unreachable: str | None = None
-    for step in steps:
-        if step.action is Action.REFUSE:
-            yield Outcome(step, is_done=False, fault=step.reason)
-        elif step.carry_out is None:
-            yield Outcome(step, is_done=False)
-        elif unreachable is not None:
-            yield Outcome(step, is_done=False, fault=f"not tried: {unreachable}")
-        else:
-            fault = None
-            try:
-                step.carry_out()
-            except UnreachableError as error:
-                unreachable = fault = str(error)
-            except (ClientError, FileFaultError, NotAskedError, ValueError) as error:
-                fault = str(error)
-            yield Outcome(step, is_done=fault is None, fault=fault)

@@ -72,6 +72,9 @@ def code_of(error: Exception) -> ExitCode:
 
 def words_of(error: Exception) -> str:
     """What to tell people about one of the `EXPECTED`."""
+    if isinstance(error, CommandError):
+        # Its line breaks are its own: a list of a plan's faults, say.
+        return "trivet: " + "\n".join(map(printable, str(error).splitlines()))
     if not isinstance(error, ProblemError):
         return f"trivet: {printable(str(error))}"
     lines = [f"trivet: {error.title or 'Refused'} ({error.slug or error.status}): {error.detail}"]

@@ -10,15 +10,18 @@ from typing import Annotated
 import typer
 
 from trivet import __version__
-from trivet.cli import certificates, database, repair, revocations, tokens, upkeep
+from trivet.cli import certificates, database, plan, repair, revocations, tokens, upkeep
 from trivet.cli.agent import agent
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor
 from trivet.cli.exits import EXIT_CODES, EXPECTED, ExitCode, code_of, words_of
+from trivet.cli.expiration import check_expiration
 from trivet.cli.initialise import init
 from trivet.cli.issue import issue, sign
 from trivet.cli.output import note, printable
+from trivet.cli.provision import provision
 from trivet.cli.renew import renew
+from trivet.cli.repair_node import repair_node
 from trivet.cli.revoke import revoke
 from trivet.cli.serve import openapi, serve
 
@@ -42,7 +45,11 @@ app.add_typer(upkeep.app)  # that of the clusters, with more commands
 app.command()(issue)
 app.command()(sign)
 app.command()(renew)
+app.add_typer(plan.app)
+app.command()(provision)
+app.command()(check_expiration)
 app.command()(agent)
+app.command()(repair_node)
 app.add_typer(certificates.app)
 app.command()(revoke)
 app.add_typer(revocations.app)

@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
 from trivet.pki.keys import KeyAlgorithm
 
 if TYPE_CHECKING:
@@ -80,6 +82,11 @@ class Profile:
     def is_per_node(self) -> bool:
         """Whether the subject or the SANs hold the name of a node."""
         return "{node}" in self.common_name or self.sans is SanPolicy.API_SERVER
+
+    @property
+    def is_for_clients(self) -> bool:
+        """Whether a server may know somebody by its certificates (RFC 5280 section 4.2.1.12)."""
+        return ExtendedKeyUsageOID.CLIENT_AUTH in self.usages
 
     @property
     def is_for_servers(self) -> bool:

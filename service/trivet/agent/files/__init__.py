@@ -6,7 +6,7 @@
     files.install(planned, KeyPair(chain, key), bundle)
 
 Two files cannot be renamed in one step. As Kubernetes' AtomicWriter does for mounted secrets, both are written
-complete into a folder beside the pair, and one symbolic link is switched (docs/adr/0017).
+complete into a folder beside the pair, and one symbolic link is switched (docs/adr/0016).
 
 Every method raises `FileFaultError`, which tells the path and the reason, and nothing else of the disk's.
 """

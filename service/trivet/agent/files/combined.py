@@ -75,7 +75,8 @@ class CombinedFile:
         Returns:
             what was done, in words.
         """
-        left = [path for path in self._dated_files() if not self._is_whole(path)]
+        current = self._led_to()  # a torn file that is led to is no crash's work: whoever looks is told
+        left = [path for path in self._dated_files() if path != current and not self._is_whole(path)]
         left += [self._updated] if os.path.lexists(self._updated) else []
         for path in left:
             self.disk.discard(path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trivet.agent.files import kubeconfig, singles
-from trivet.agent.files.attributes import difference
+from trivet.agent.files.attributes import difference, owner_ids
 from trivet.agent.files.combined import CombinedFile
 from trivet.agent.files.disk import Disk
 from trivet.agent.files.errors import FileFaultError, FileReason
@@ -20,6 +19,7 @@ from trivet.agent.plan.model import CombinedStorage, KubeconfigStorage, PairStor
 from trivet.client.keys import key_pem, new_key
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path, PurePosixPath
 
     from trivet.agent.files.pairs import KeyPair
@@ -79,15 +79,12 @@ class NodeFiles:
             return None if document is None else kubeconfig.embedded_pair(document, path)
         return self._layout(planned.storage).read()
 
-    def usable_key(self, planned: PlannedCertificate) -> PrivateKey | None:
-        """The private key that is in place, also where its certificate is missing or another's; None for none."""
-        with suppress(FileFaultError):
-            pair = self.read(planned)
-            if pair is not None:
-                return pair.key
-        if isinstance(planned.storage, KubeconfigStorage):
+    def lone_key(self, planned: PlannedCertificate) -> PrivateKey | None:
+        """A private key that somebody put there for a certificate that is not there yet; None for none."""
+        if not isinstance(planned.storage, PairStorage):
             return None
-        text = content(self.place(planned.files[-1].path))
+        certificate, key = self.place(planned.storage.certificate.path), self.place(planned.storage.key.path)
+        text = content(key) if content(certificate) is None else None
         try:
             return None if text is None else read_private_key(text)
         except ValueError:
@@ -102,12 +99,22 @@ class NodeFiles:
         found = [difference(file, path) for file, path in places if path.exists()]
         return [words for words in found if words is not None]
 
+    def check_owners(self, *files: PlannedFile) -> None:
+        """See that this machine knows whom files shall belong to.
+
+        Raises:
+            FileFaultError: UNKNOWN_OWNER, or OUTSIDE_ROOT.
+        """
+        for file in files:
+            owner_ids(file, self.place(file.path))
+
     def rehearse(self, planned: PlannedCertificate) -> None:
         """Try whether `install` would find space and permission, before anything is asked for that must not be lost.
 
         Raises:
             FileFaultError: what `install` would raise.
         """
+        self.check_owners(*planned.files)
         for file in planned.files:
             path = self.place(file.path)
             self._disk.make_directories(path.parent)

@@ -23,7 +23,7 @@ from trivet.client.keys import build_request, new_key
 from trivet.pki.csr import parse_certificate_request
 from trivet.pki.errors import Refusal
 from trivet.pki.keys import KeyAlgorithm
-from trivet.pki.profiles import FROM_REQUEST, SanPolicy
+from trivet.pki.profiles import FROM_REQUEST, AuthorityName, SanPolicy
 from trivet.pki.subjects import ClusterNames, names_for, parse_host
 from trivet.pki.validity import SHORTEST
 
@@ -47,6 +47,7 @@ class Builder:
     reader: PlanReader
     _spec: Read = field(default_factory=dict)
     _named: set[str] = field(default_factory=set)
+    _served: set[str] = field(default_factory=set)
     _placed: dict[str, str] = field(default_factory=dict)
     _cluster_names: ClusterNames | None = None
 
@@ -89,6 +90,7 @@ class Builder:
             pointer = f"/spec/certificates/{index}"
             if item is not None:
                 self._claim_name(item, pointer)
+                self._served.add(str(item.get("name")))
                 storage = self._storage(item, pointer)
                 planned = self._identity(item, pointer, storage) if storage is not None else None
                 if planned is not None:
@@ -191,6 +193,8 @@ class Builder:
             if item is None:
                 continue
             self._claim_name(item, pointer)
+            if item.get("profile") is not None:
+                self._served.add(str(item.get("name")))
             server = self._server(item, pointer)
             if item.get("file") is None or server is None:
                 continue
@@ -210,7 +214,11 @@ class Builder:
     def _embedded(
         self, item: Read, pointer: str, file: PlannedFile, server: str
     ) -> PlannedCertificate | None:
-        cluster = self._spec.get("clusterName")
+        cluster, profile = self._spec.get("clusterName"), item["profile"]
+        if profile.authority is not AuthorityName.CLUSTER or not profile.is_for_clients:
+            message = f"the API server knows nobody by a certificate of the profile {profile.name}"
+            self.reader.fault(f"{pointer}/profile", message)
+            return None
         if cluster is None:
             return None
         planned = self._identity(item, pointer, KubeconfigStorage(file, server, cluster, ""))
@@ -289,7 +297,7 @@ class Builder:
     def _check_probes(self, certificates: list[PlannedCertificate]) -> None:
         for index, item in enumerate(self._spec.get("certificates") or []):
             serves = ((item or {}).get("probe") or {}).get("serves")
-            if serves is not None and serves not in self._named:
+            if serves is not None and serves not in self._served:
                 names = ", ".join(certificate.name for certificate in certificates)
                 message = f"names no certificate of this plan; there are {names}"
                 self.reader.fault(f"/spec/certificates/{index}/probe/serves", message)

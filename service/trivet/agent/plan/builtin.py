@@ -7,6 +7,7 @@ Kubernetes' page "PKI certificates and requirements"; the document on AKS hybrid
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PKI, _ETC, _KUBELET = "/etc/kubernetes/pki", "/etc/kubernetes", "/var/lib/kubelet/pki"
+_COLUMNS: Final = 100  # of comments
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 Item = dict[str, Any]
 
@@ -301,7 +303,7 @@ def _section(name: str, parts: Iterable[Part], remarks: tuple[str, ...] = ()) ->
     yield from (f"  # {remark}" for remark in remarks)
     yield f"  {name}:"
     for part in parts:
-        yield f"  # {part.about}"
+        yield from (f"  # {line}" for line in wrap(part.about, _COLUMNS))
         yield from _written([_without_empty(part.item)], 2)
 
 

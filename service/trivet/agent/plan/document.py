@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 class _Mark(Protocol):
     """A place in a file, from 0; PyYAML has two classes for it."""
 
-    line: int
-    column: int
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
 
 
-MAX_BYTES: Final = 512 * 1024
+MAX_BYTES: Final = 256 * 1024
+_MAX_DEPTH: Final = 32  # a plan needs eight
+_LONGEST_NUMBER: Final = 64
 _PLAIN: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")}
 _TEXT: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "timestamp", "value", "merge")}
+_KNOWN: Final = _PLAIN | _TEXT | {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 @dataclass(slots=True)
@@ -59,26 +65,64 @@ def read_document(text: bytes, source: str) -> Document:
     """
     if len(text) > MAX_BYTES:
         raise _unreadable(source, f"a plan has at most {MAX_BYTES} bytes")
+    root = _root(text, source)
+    if root is None:
+        raise _unreadable(source, "it is empty")
+    document = Document()
+    document.value = _value(document, root, "")
+    return document
+
+
+def _root(text: bytes, source: str) -> yaml.Node | None:
     try:
-        decoded = text.decode()
-        for event in yaml.parse(decoded, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                raise _unreadable(
-                    source, "anchors and aliases are not accepted; write it out", event.start_mark
-                )
-        root = yaml.compose(decoded, yaml.SafeLoader)
+        decoded = text.decode("utf-8-sig")
+        return _Composer(decoded, source).get_single_node()
     except UnicodeDecodeError as error:
-        raise _unreadable(source, "it is not UTF-8 text") from error
+        place = _Place.at(text[: error.start].decode())
+        raise _unreadable(source, "it is not UTF-8 text", place) from error
+    except yaml.reader.ReaderError as error:
+        place = _Place.at(decoded[: error.position])
+        raise _unreadable(source, "it is not YAML: it holds a control character", place) from error
     except yaml.MarkedYAMLError as error:
         problem = " ".join(part for part in (error.context, error.problem) if part)
         raise _unreadable(source, f"it is not YAML: {problem}", error.problem_mark) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise _unreadable(source, "it is not YAML, or nested without end") from error
-    document = Document()
-    if root is None:
-        raise _unreadable(source, "it is empty")
-    document.value = _value(document, root, "")
-    return document
+    except BadPlanError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML's scanner lets a ValueError through where an escape names no character.
+        raise _unreadable(source, "it is not YAML") from error
+
+
+class _Composer(yaml.SafeLoader):
+    """Refuses what would hide, or grow without end, before anything is made of it."""
+
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text)
+        self._source, self._depth = source, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            message = "anchors and aliases are not accepted; write it out"
+            raise _unreadable(self._source, message, event.start_mark)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            message = f"it is nested deeper than {_MAX_DEPTH} levels"
+            raise _unreadable(self._source, message, event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    line: int
+    column: int
+
+    @classmethod
+    def at(cls, before: str) -> _Place:
+        """The place behind a text."""
+        return cls(before.count("\n"), len(before) - before.rfind("\n") - 1)
 
 
 def _unreadable(source: str, message: str, mark: _Mark | None = None) -> BadPlanError:
@@ -88,6 +132,9 @@ def _unreadable(source: str, message: str, mark: _Mark | None = None) -> BadPlan
 
 def _value(document: Document, node: yaml.Node, pointer: str) -> object:
     document.marks.setdefault(pointer, _mark(node))
+    if node.tag not in _KNOWN:
+        message = f"the tag {node.tag} is not accepted; write text, numbers, lists and mappings only"
+        document.faults.append(PlanFault(*_mark(node), pointer, message))
     match node:
         case yaml.MappingNode():
             return dict(_members(document, node, pointer))
@@ -96,16 +143,15 @@ def _value(document: Document, node: yaml.Node, pointer: str) -> object:
         case yaml.ScalarNode(tag=tag) if tag in _PLAIN:
             return _scalar(node)
         case _:
-            if node.tag not in _TEXT:
-                message = f"the tag {node.tag} is not accepted; write text, numbers, lists and mappings only"
-                document.faults.append(PlanFault(*_mark(node), pointer, message))
             return str(node.value)
 
 
 def _scalar(node: yaml.ScalarNode) -> object:
+    if len(node.value) > _LONGEST_NUMBER:
+        return node.value
     try:
         value: object = yaml.constructor.SafeConstructor().construct_object(node)
-    except ValueError:  # 0o9 looks like a number and is none
+    except (ValueError, LookupError):  # 0o9 looks like a number and is none; nor is !!bool maybe
         return node.value
     return value
 

@@ -31,5 +31,8 @@ class BadPlanError(ValueError):
         """Take the file's name and its faults."""
         self.source = source
         self.faults = tuple(sorted(faults, key=lambda fault: (fault.line, fault.column, fault.pointer)))
-        lines = [f"{source}:{fault.line}: {fault.pointer or '/'}: {fault.message}" for fault in self.faults]
+        lines = [
+            f"{source}:{fault.line}:{fault.column}: {fault.pointer or '/'}: {fault.message}"
+            for fault in self.faults
+        ]
         super().__init__("\n".join(lines))

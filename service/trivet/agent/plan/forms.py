@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trivet.pki.documents import MAX_TEXT, Reader, escape
 
 Schema = dict[str, Any]
+_MOST_UNKNOWN: Final = 20  # beyond this nobody wants each of them explained
 
 
 class PlanReader(Reader):
@@ -20,6 +21,9 @@ class PlanReader(Reader):
         """Read an object that has the allowed members only."""
         if not isinstance(value, Mapping):
             self.fault(pointer, f"must be an object with {', '.join(sorted(allowed))}")
+            return None
+        if len(value) > len(allowed) + _MOST_UNKNOWN:
+            self.fault(pointer, f"has {len(value)} fields; known are {', '.join(sorted(allowed))}")
             return None
         for key, item in value.items():
             if key not in allowed:
@@ -85,10 +89,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few texts."""
+    """One of a few texts.
+
+    Attributes:
+        values: the texts.
+        meaning: makes a value of one.
+        listed: where the reference page lists them; else it does itself.
+    """
 
     values: tuple[str, ...]
     meaning: Callable[[str], Any] = str
+    listed: str | None = None
 
     def schema(self) -> Schema:
         """A string of the enumeration."""
@@ -108,7 +119,7 @@ class Choice:
 
     def words(self) -> str:
         """What it may be."""
-        return " or ".join(f"`{value}`" for value in self.values)
+        return self.listed or " or ".join(f"`{value}`" for value in self.values)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ _SUBJECT = (
     Field("commonName", ATTRIBUTE, "the CN, where the profile leaves it open"),
     Field("organizations", Listing(ATTRIBUTE, 20), "the O values, where the profile leaves them open"),
 )
-_PROFILE = Choice(tuple(PROFILES), lambda name: PROFILES[name])
+_PROFILE = Choice(tuple(PROFILES), lambda name: PROFILES[name], "a [profile](profiles.md)")
 
 
 def _either(first: list[str], second: list[str]) -> Schema:
@@ -201,7 +201,7 @@ SERVICE_ACCOUNT = Members(
         Field("keyFile", PATH, "the private key, which signs tokens", required=True),
         Field("publicKeyFile", PATH, "the public key, by which they are verified", required=True),
         Field("keyMode", KEY_MODE, "of keyFile", default="0600"),
-        Field("publicKeyMode", PUBLIC_MODE, "of publicKeyFile", default="0644"),
+        Field("publicKeyMode", PUBLIC_MODE, "of publicKeyFile", default="0600"),
         *_OWNED,
         Field("encryptionAlgorithm", ALGORITHM, "of a new key; else the plan's"),
         Field(
@@ -250,6 +250,7 @@ SPEC = Members(
         Field("serviceAccountKey", SERVICE_ACCOUNT, "the pair for service accounts' tokens"),
     ),
 )
+METADATA = Members("Metadata", (Field("name", NAME, "the plan's name", required=True),))
 PLAN = Members(
     "CertificatePlan",
     (
@@ -257,14 +258,25 @@ PLAN = Members(
         Field("kind", Choice((KIND,)), "what this is", required=True),
         Field(
             "metadata",
-            Members("Metadata", (Field("name", NAME, "the plan's name", required=True),)),
+            METADATA,
             "what it is called",
             required=True,
         ),
         Field("spec", SPEC, "what the node holds", required=True),
     ),
 )
-OBJECTS: Final = (PLAN, SPEC, NETWORKING, CERTIFICATE, KUBECONFIG, BUNDLE, SERVICE_ACCOUNT, HOOK, PROBE)
+OBJECTS: Final = (
+    PLAN,
+    METADATA,
+    SPEC,
+    NETWORKING,
+    CERTIFICATE,
+    KUBECONFIG,
+    BUNDLE,
+    SERVICE_ACCOUNT,
+    HOOK,
+    PROBE,
+)
 
 
 def plan_schema() -> Schema:
