@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from trivet.agent.markers import Markers
     from trivet.agent.plan.model import CertificatePlan, PlannedCertificate
 
-_ASK_AGAIN: Final = 15.0
+_ASK_AGAIN: Final = {AnswerKind.STAGE_WAITS: 15.0, AnswerKind.BUSY: 5.0, AnswerKind.UNREACHABLE: 2.0}
+_TRIES: Final = 3
 _SPENT: Final = "unauthorized"
 
 
@@ -69,7 +70,7 @@ def in_order(plan: CertificatePlan) -> list[PlannedCertificate]:
 
 @dataclass
 class Patience:
-    """How long to wait for stages whose turn comes when other nodes are repaired.
+    """How long to wait: for stages whose turn comes when other nodes are repaired, and for a service that is away.
 
     Attributes:
         seconds: in all.
@@ -83,10 +84,10 @@ class Patience:
 
     def is_left(self, planned: PlannedCertificate, answer: Answer) -> bool:
         """Sleep as the service said, if there is time."""
-        wait = answer.told or _ASK_AGAIN
+        wait = answer.told or _ASK_AGAIN[answer.kind]
         if wait > self.seconds:
             return False
-        self.tell(f"{planned.name} waits for its turn: {answer.reason}")
+        self.tell(f"{planned.name} waits: {answer.reason}")
         self.seconds -= wait
         self.sleep(wait)
         return True
@@ -104,11 +105,19 @@ def repair(
             yield Repaired(planned, silence)
             continue
         answer, held = renew(planned)
-        while answer.kind is AnswerKind.STAGE_WAITS and patience.is_left(planned, answer):
+        tries = 1
+        while _is_worth_another(answer, tries) and patience.is_left(planned, answer):
             answer, held = renew(planned)
+            tries += 1
         if answer.kind is AnswerKind.UNREACHABLE:
             silence = answer
         yield Repaired(planned, answer, held)
+
+
+def _is_worth_another(answer: Answer, tries: int) -> bool:
+    # An answer that was lost is asked for once more, with the same key: an expired certificate renews once.
+    is_unheard = answer.kind in {AnswerKind.UNREACHABLE, AnswerKind.BUSY} and tries < _TRIES
+    return answer.kind is AnswerKind.STAGE_WAITS or is_unheard
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,9 @@ class _Node:
             if repair_token is not None:
                 renew = self._by_token(stack, repair_token)
             else:
-                parts = (self.files, self.plan, self.service, self.markers)
-                renew = Renewing(*parts, now, self.refresh_trust).renew
+                renew = Renewing(
+                    self.files, self.plan, self.service, self.markers, now, self.refresh_trust, {}
+                ).renew
             for one in repair(self.plan, renew, patience):
                 note(f"{one.result.value}: {one.planned.name}")
                 yield one
