@@ -58,7 +58,7 @@ def _recorded(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
         event.remove(connection, "before_cursor_execute", note)
 
 
-def _plans(connection: Connection, run: Callable[[], object]) -> list[str]:
+def plans_of(connection: Connection, run: Callable[[], object]) -> list[str]:
     """Give the plan of every statement that `run` executes."""
     with _recorded(connection) as statements:
         run()
@@ -69,7 +69,7 @@ def _plans(connection: Connection, run: Callable[[], object]) -> list[str]:
     ]
 
 
-def _scanned(connection: Connection, *plans: str) -> set[str]:
+def scanned(connection: Connection, *plans: str) -> set[str]:
     """Give the tables of which plans read all, or all of a partition that is longer than a page."""
     # SQLite: "SCAN k" or "SCAN certificates USING INDEX …"; a search reads "SEARCH …". PostgreSQL: "Seq Scan on …".
     read = set(re.findall(r"(?:Seq Scan on|\bSCAN) (\w+)", "\n".join(plans)))
@@ -139,22 +139,22 @@ def test_the_look_up_of_every_issuance_searches_the_index_of_the_entries(
     filled: tuple[Connection, Cluster],
 ) -> None:
     connection, _ = filled
-    (plan,) = _plans(connection, lambda: revocations.candidates(connection, identity_keys(IDENTITY)))
+    (plan,) = plans_of(connection, lambda: revocations.candidates(connection, identity_keys(IDENTITY)))
     if connection.dialect.name == "sqlite":
         assert "SEARCH k USING COVERING INDEX" in plan
     else:
         assert re.search(r"Index (Only )?Scan using pk_revocation_entry_keys", plan)
     # The keys that are looked up are read one by one, of course.
-    assert not _scanned(connection, plan) & {"k", "revocation_entry_keys"}
+    assert not scanned(connection, plan) & {"k", "revocation_entry_keys"}
 
 
 def test_the_entries_that_are_found_are_read_by_their_ids(filled: tuple[Connection, Cluster]) -> None:
     connection, _ = filled
     keys = [("DNS", f"h{number}.example") for number in (1, 500, COUNT)]
-    plans = _plans(connection, lambda: revocations.candidates(connection, keys))
+    plans = plans_of(connection, lambda: revocations.candidates(connection, keys))
     assert len(plans) == 2
     # There is one object, so its table is read whole.
-    assert not _scanned(connection, *plans) & {"k", "revocation_entry_keys", "revocation_entries"}
+    assert not scanned(connection, *plans) & {"k", "revocation_entry_keys", "revocation_entries"}
 
 
 SEARCHES = [
@@ -181,8 +181,8 @@ def test_marking_searches_indexes(
     name = f"{wanted.kind}-{wanted.value}"
     scope = ALL_CLUSTERS if everywhere else cluster.id
     standing = rows.add_revocation(connection, scope, wanted, name=name).entries[0]
-    (plan,) = _plans(connection, lambda: marking.mark_revoked(connection, standing, START))
-    assert not _scanned(connection, plan) & BIG, plan
+    (plan,) = plans_of(connection, lambda: marking.mark_revoked(connection, standing, START))
+    assert not scanned(connection, plan) & BIG, plan
     if wanted.kind in {EntryKind.DNS, EntryKind.IP, EntryKind.COMMON_NAME}:
         assert "certificate_names" in plan
 
@@ -194,14 +194,14 @@ def test_a_preview_of_several_entries_searches_indexes(
     connection, cluster = filled
     scope = ALL_CLUSTERS if everywhere else cluster.id
     aim = Aim(SEARCHES, scope, START)
-    plans = _plans(connection, lambda: hits.totals(connection, aim))
-    plans += _plans(connection, lambda: hits.by_node(connection, aim, 100))
-    plans += _plans(
+    plans = plans_of(connection, lambda: hits.totals(connection, aim))
+    plans += plans_of(connection, lambda: hits.by_node(connection, aim, 100))
+    plans += plans_of(
         connection, lambda: hits.newest(connection, replace(aim, spared=SEARCHES[:2]), 20, "admin")
     )
     assert len(plans) == 3
     for plan in plans:
-        assert not _scanned(connection, plan) & BIG, plan
+        assert not scanned(connection, plan) & BIG, plan
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,10 @@ def test_a_preview_of_several_entries_searches_indexes(
 )
 def test_searches_use_indexes(filled: tuple[Connection, Cluster], wanted: CertificateFilter) -> None:
     connection, cluster = filled
-    (plan,) = _plans(connection, lambda: certificates.page(connection, cluster.id, wanted, START, None, 100))
-    assert not _scanned(connection, plan) & BIG, plan
+    (plan,) = plans_of(
+        connection, lambda: certificates.page(connection, cluster.id, wanted, START, None, 100)
+    )
+    assert not scanned(connection, plan) & BIG, plan
     if wanted.ranges:
         assert "certificate_names" in plan
 
@@ -228,22 +230,22 @@ def test_a_serial_is_found_by_index(filled: tuple[Connection, Cluster]) -> None:
         lambda: certificates.with_serial(connection, "77"),
         lambda: certificates.find_by_serial(connection, cluster.id, "77"),
     ):
-        (plan,) = _plans(connection, run)
-        assert not _scanned(connection, plan) & BIG, plan
+        (plan,) = plans_of(connection, run)
+        assert not scanned(connection, plan) & BIG, plan
 
 
 def test_pruning_searches_indexes(filled: tuple[Connection, Cluster]) -> None:
     connection, _ = filled
     late = next_month(NEXT_MONTH) + timedelta(days=30)
-    plans = _plans(connection, lambda: pruning.expired_months(connection, late))
-    plans += _plans(connection, lambda: pruning.delete_batch(connection, START - timedelta(days=1)))
+    plans = plans_of(connection, lambda: pruning.expired_months(connection, late))
+    plans += plans_of(connection, lambda: pruning.delete_batch(connection, START - timedelta(days=1)))
     assert len(plans) >= 1
-    assert not _scanned(connection, *plans) & BIG, plans
+    assert not scanned(connection, *plans) & BIG, plans
 
 
 def test_the_decision_of_a_serial_is_found_by_indexes(filled: tuple[Connection, Cluster]) -> None:
     connection, cluster = filled
-    plans = _plans(connection, lambda: decisions.of_serial(connection, cluster.id, "77"))
-    assert not _scanned(connection, *plans) & BIG, plans
+    plans = plans_of(connection, lambda: decisions.of_serial(connection, cluster.id, "77"))
+    assert not scanned(connection, *plans) & BIG, plans
     if connection.dialect.name == "postgresql":  # which knows the month from the id
         assert "decisions_default" not in plans[1]

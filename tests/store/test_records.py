@@ -1,4 +1,4 @@
-"""The small tables: decisions, audit, tokens, requests, the installation."""
+"""The small tables: decisions, audit, tokens, the installation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from tests.support.clock import START
 from tests.support.refused import refused_write
 
 from trivet.pki.errors import ConflictError
-from trivet.store import audit, decisions, installation, requests, tokens
+from trivet.store import audit, decisions, installation, tokens
 from trivet.store.audit import AuditRecord
 from trivet.store.decisions import Decision
 from trivet.store.engine import Database
-from trivet.store.requests import StoredRequest
 from trivet.store.tokens import Token
 
 
@@ -114,30 +113,6 @@ def test_a_role_that_does_not_exist_is_refused_by_the_database(shared_database: 
     with refused_write(shared_database, IntegrityError, match="ck_tokens_role") as connection:
         _token(1, connection)
         connection.execute(text("UPDATE tokens SET role = 'holder'"))
-
-
-def test_a_request_moves_only_from_the_state_that_is_expected(connection: Connection) -> None:
-    cluster = rows.add_cluster(connection)
-    certificate = rows.add_certificate(connection, rows.add_generation(connection, cluster), cluster)
-    request = StoredRequest(
-        rows.new_id(), cluster.id, "admin", "n1", "token:1", b"der", 3600, "pending", START
-    )
-    requests.add(connection, request)
-    assert requests.find(connection, request.id) == request
-    assert requests.find(connection, rows.new_id()) is None
-    approved = {"state": "approved", "decided_at": START, "decided_by": "token:2", "reason": "known"}
-    assert requests.move(connection, request.id, "pending", **approved)
-    assert not requests.move(connection, request.id, "pending", state="denied")
-    assert requests.move(connection, request.id, "approved", state="issued", certificate_id=certificate.id)
-    expected = replace(
-        request,
-        state="issued",
-        decided_at=START,
-        decided_by="token:2",
-        reason="known",
-        certificate_id=certificate.id,
-    )
-    assert requests.find(connection, request.id) == expected
 
 
 def test_there_is_one_installation(shared_database: Database) -> None:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from trivet.pki.inventory import Owned
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
+    from trivet.store.bootstrap_tokens import StoredBootstrapToken
     from trivet.store.certificates import StoredCertificate
     from trivet.store.clusters import Cluster
 
@@ -50,10 +52,22 @@ class Permission(StrEnum):
     WRITE_REPAIR = "repairs:write"
     READ_REPAIR = "repairs:read"
     ASK_RENEWAL = "renewals:write"
+    SUBMIT_REQUEST = "requests:submit"
+    READ_REQUEST = "requests:read"
+    DECIDE_REQUEST = "requests:decide"
+    DELETE_REQUEST = "requests:delete"
+    WRITE_BOOTSTRAP_TOKEN = "bootstrap-tokens:write"  # noqa: S105
+    READ_BOOTSTRAP_TOKEN = "bootstrap-tokens:read"  # noqa: S105
+    WRITE_INVENTORY = "inventory:write"
+    READ_INVENTORY = "inventory:read"
 
 
 class Role(StrEnum):
-    """What an access token is for. HOLDER is whoever holds a certificate's key, REPAIR whoever has a one-time token."""
+    """What an access token is for.
+
+    HOLDER is whoever holds a certificate's key, REPAIR whoever has a one-time token, BOOTSTRAP whoever has a bootstrap
+    token. APPROVED is nobody who can ask for anything: in its name a certificate request is issued once it is approved.
+    """
 
     ADMIN = "admin"
     ISSUER = "issuer"
@@ -61,6 +75,8 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     HOLDER = "holder"
     REPAIR = "repair"
+    BOOTSTRAP = "bootstrap"
+    APPROVED = "approved"
 
 
 TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR)
@@ -68,8 +84,16 @@ TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR)
 _READ = frozenset({Permission.READ_CLUSTER, Permission.READ_CERTIFICATE})
 PERMISSIONS: Final = {
     Role.ADMIN: frozenset(Permission) - {Permission.RENEW},
-    Role.ISSUER: _READ | {Permission.ISSUE},
-    Role.APPROVER: _READ | {Permission.READ_REVOCATION, Permission.READ_REPAIR, Permission.READ_DECISION},
+    Role.ISSUER: _READ | {Permission.ISSUE, Permission.SUBMIT_REQUEST, Permission.READ_REQUEST},
+    Role.APPROVER: _READ
+    | {
+        Permission.READ_REVOCATION,
+        Permission.READ_REPAIR,
+        Permission.READ_DECISION,
+        Permission.READ_REQUEST,
+        Permission.DECIDE_REQUEST,
+        Permission.READ_INVENTORY,
+    },
     Role.AUDITOR: _READ
     | {
         Permission.READ_DECISION,
@@ -79,11 +103,18 @@ PERMISSIONS: Final = {
         Permission.READ_AUDIT,
         Permission.READ_METRICS,
         Permission.READ_REPAIR,
+        Permission.READ_REQUEST,
+        Permission.READ_BOOTSTRAP_TOKEN,
+        Permission.READ_INVENTORY,
     },
-    # Only with the certificate's own key: a token, however mighty, does not prove possession.
-    Role.HOLDER: _READ | {Permission.RENEW, Permission.ISSUE},
+    # Only with the certificate's own key: a token, however mighty, does not prove possession. Of requests: its own.
+    Role.HOLDER: _READ
+    | {Permission.RENEW, Permission.ISSUE, Permission.SUBMIT_REQUEST, Permission.READ_REQUEST},
     # What its node held, each once, while its window is open (`authority.repair_gate`); nothing else.
     Role.REPAIR: frozenset({Permission.ISSUE}),
+    # A client certificate for its node, by a request (`authority.submit`), and that request; nothing else.
+    Role.BOOTSTRAP: frozenset({Permission.SUBMIT_REQUEST, Permission.READ_REQUEST}),
+    Role.APPROVED: frozenset({Permission.ISSUE}),
 }
 
 
@@ -100,6 +131,7 @@ class Requester:
         expires_at: when the token ends that vouches for them; None for never.
         token_id: of the access token that they were known by.
         repair_token: id of the one-time token that they were known by.
+        bootstrap_token: the one that they were known by.
     """
 
     name: str
@@ -110,6 +142,7 @@ class Requester:
     expires_at: datetime | None = None
     token_id: UUID | None = None
     repair_token: UUID | None = None
+    bootstrap_token: StoredBootstrapToken | None = None
 
     @property
     def node(self) -> str | None:
@@ -209,12 +242,12 @@ def check_own(requester: Requester, current: StoredCertificate) -> None:
         raise AccessDeniedError(message)
 
 
-def check_names(requester: Requester, profile: Profile, names: Names, node: str | None) -> None:
-    """Hold certificate holders to their own names; tokens may ask for any.
+def check_own_names(requester: Requester, profile: Profile, names: Names, node: str | None) -> None:
+    """Hold certificate holders to kubelets' certificates of their own node; tokens may ask for any.
 
     Raises:
         AccessDeniedError: the holder is not a node, or asks for a profile that is not a kubelet's.
-        RejectedIdentifierError: the node asks for another's names.
+        RejectedIdentifierError: the node asks for another's name.
     """
     if requester.role is not Role.HOLDER:
         return
@@ -225,7 +258,22 @@ def check_names(requester: Requester, profile: Profile, names: Names, node: str 
     if node != own or names.common_name != NODE_PREFIX + own:
         message = f"the node {own} may ask for its own names only"
         raise RejectedIdentifierError(message)
-    # Nothing vouches for the addresses that a node claims; an issuer does, once, and renewal keeps them.
-    if set(names.dns_names) - {own} or names.ip_addresses:
-        message = f"the node {own} may ask for the dNSName {own!r} only; an issuer may grant it more names"
+
+
+def check_granted_names(requester: Requester, names: Names, owned: Owned) -> None:
+    """Hold certificate holders to the hosts that the inventory grants to their node; tokens may ask for any.
+
+    Nothing else vouches for the names and addresses that a node claims; renewal keeps what it was given.
+
+    Raises:
+        RejectedIdentifierError: the node asks for more than it owns.
+    """
+    if requester.role is not Role.HOLDER:
+        return
+    missing = owned.missing(names)
+    if missing:
+        message = (
+            f"the inventory does not grant to the node {owned.node}: {', '.join(missing)}; an administrator adds them"
+            " to the inventory, or the node submits a certificate request, which an approver decides"
+        )
         raise RejectedIdentifierError(message)

@@ -44,6 +44,7 @@ class Issuance:
         node: name of the node, where the profile holds one and the CSR does not tell.
         lifetime: the longest wanted; the profile may grant less.
         idempotency_key: one certificate for it, however often the wish is sent.
+        approved: id of the certificate request that was approved; the transaction that issues looks whether it was.
     """
 
     cluster: str | None
@@ -52,6 +53,7 @@ class Issuance:
     node: str | None = None
     lifetime: timedelta | None = None
     idempotency_key: str | None = None
+    approved: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from trivet.authority import measures
 from trivet.authority.access import Requester, Role
+from trivet.authority.bootstrap_requester import by_bootstrap_token
 from trivet.authority.memory import known_generation
+from trivet.pki.bootstrap import parse_bootstrap_token
 from trivet.pki.errors import AuthenticationError
 from trivet.pki.kubernetes import ALL_PROFILES
 from trivet.pki.pem import from_der
@@ -43,13 +45,15 @@ _REPAIR_TOKEN = re.compile(rf"{REPAIR_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
 def authenticate_token(authority: Authority, secret: str, request_id: str | None = None) -> Requester:
-    """Find the requester who holds an access token, or a one-time token of a repair.
+    """Find the requester who holds an access token, a one-time token of a repair, or a bootstrap token.
 
     Raises:
         AuthenticationError: malformed, unknown or expired.
     """
     if secret.startswith(REPAIR_PREFIX):
         return _by_repair_token(authority, secret, request_id)
+    if (bootstrap := parse_bootstrap_token(secret)) is not None:
+        return by_bootstrap_token(authority, bootstrap, request_id)
     secret_hash = _hash_of(authority, secret)
     with authority.database.read() as connection:
         token = tokens.find_by_hash(connection, secret_hash)
@@ -70,8 +74,8 @@ def recognise_token(authority: Authority, secret: str, request_id: str | None = 
     Raises:
         AuthenticationError: malformed or expired.
     """
-    if secret.startswith(REPAIR_PREFIX):
-        return None  # used once: there is nothing to remember
+    if secret.startswith(REPAIR_PREFIX) or parse_bootstrap_token(secret) is not None:
+        return None  # used once or so: there is nothing to remember
     token = authority.memory.tokens.get(_hash_of(authority, secret))
     return _requester(authority, token, request_id) if token is not None else None
 

@@ -48,6 +48,23 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How many certificate requests there may be at once, so that a flood of them does no harm.
+
+    Attributes:
+        pending: that wait, of one requester.
+        pending_in_cluster: that wait in a cluster; bootstrap tokens get the first half of these places only.
+        kept: of one requester, with those decided within the last hour.
+        kept_in_cluster: in a cluster, with those.
+    """
+
+    pending: int = 100
+    pending_in_cluster: int = 10_000
+    kept: int = 5_000
+    kept_in_cluster: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's choices.
 
@@ -57,6 +74,9 @@ class Policy:
         longest_expired: how long ago a certificate may have expired that renews in a repair window.
         retention: how long an expired certificate is kept; None where nothing is pruned.
         publication: how the status of certificates is published.
+        hold_revoked_nodes: a node whose certificate was revoked by serial number or key waits for an approver.
+        pin_inventory: a node's first serving request makes its entry in the inventory.
+        requests: how many certificate requests there may be.
     """
 
     backdate: timedelta = BACKDATE
@@ -64,6 +84,9 @@ class Policy:
     longest_expired: timedelta = LONGEST_EXPIRED
     retention: timedelta | None = None
     publication: Publication = field(default_factory=Publication)
+    hold_revoked_nodes: bool = True
+    pin_inventory: bool = False
+    requests: RequestLimits = field(default_factory=RequestLimits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trivet.authority import application as applications
-from trivet.authority import measures, repair_gate, repair_ground
+from trivet.authority import measures, repair_gate, repair_ground, request_gate
 from trivet.authority.case import Case, IssuedCertificate, draft, each
 from trivet.authority.certify import certify
 from trivet.authority.qualify import judge_all, qualify
@@ -69,7 +69,8 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         # Only now: what is read and timed after the lock sees every revocation acknowledged before it.
         now = authority.clock()
         repair = repair_ground.read_ground(authority, connection, cases, now)
-        each(cases, lambda case: qualify(authority, connection, case, ground, repair, now))
+        requests = request_gate.read_ground(connection, cases)
+        each(cases, lambda case: qualify(authority, connection, case, ground, repair, requests, now))
         judge_all(connection, cases, ground, now)
         take_keys(authority, connection, cases, now)
         repair_gate.refuse_spent(cases)
@@ -78,7 +79,9 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         signed = perf_counter()
         repair_gate.use_up(connection, cases, now)
         settle_keys(connection, cases)
-        issuing.write(connection, results_of(authority, cases, ground.versions, now), now)
+        results = results_of(authority, cases, ground.versions, now)
+        request_gate.settle(connection, cases, requests, now)
+        issuing.write(connection, results, now)
     _measure(len(cases), checked - began, signed - checked, perf_counter() - signed)
     return [_counted(case) for case in cases]
 
@@ -101,6 +104,7 @@ def _begin(authority: Authority, application: Application) -> Case:
 
 
 def _counted(case: Case) -> Outcome:
+    request_gate.count(case)
     # Every path above decides; never let an undecided case out.
     outcome = case.outcome or UnavailableError("the request was not decided")
     if isinstance(outcome, IssuedCertificate) and outcome.replayed:

@@ -138,6 +138,16 @@ def revocation_changed(change: RevocationChange, cluster: Cluster | None, *, add
     meters.REVOKED.inc(marked)
 
 
+def request_changed(cluster: Cluster, profile: str, state: str) -> None:
+    """Count a certificate request that came to a state: pending, approved, issued, denied, failed."""
+    meters.CERTIFICATE_REQUESTS.labels(cluster_label(cluster.name), profile, state).inc()
+
+
+def requests_collected(count: int) -> None:
+    """Count certificate requests that were removed as their time had come."""
+    meters.COLLECTED.inc(count)
+
+
 def request_began() -> None:
     """Note that a request is being answered."""
     meters.IN_FLIGHT.inc()

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from trivet.authority.budget import BudgetMonitor
 from trivet.authority.measures import cluster_label
 from trivet.pki.pem import from_der
-from trivet.store import monitoring
+from trivet.store import clusters, monitoring, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,11 +36,13 @@ class Standing:
         ends: by cluster, authority and state, the earliest end of a CA certificate.
         clusters: how many there are.
         budgets: when the first certificate of each cluster ends, as samples.
+        pending: by cluster, how many certificate requests wait for an approver.
     """
 
     ends: dict[Series, datetime] = field(default_factory=dict)
     clusters: int = 0
     budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
+    pending: dict[str, int] = field(default_factory=dict)
 
 
 class Monitor:
@@ -66,13 +68,23 @@ class Monitor:
         with self._authority.database.read() as connection:
             found = monitoring.trusted_generations(connection)
             self._learn(connection, found)
+            pending = self._pending(connection)
         ends: dict[Series, datetime] = {}
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
             ends[series] = min(self._ends[generation.id], ends.get(series, self._ends[generation.id]))
         self._budgets.read()
         known = {generation.cluster for generation in found} - {None}
-        self.standing = Standing(ends, len(known), self._budgets.samples())
+        self.standing = Standing(ends, len(known), self._budgets.samples(), pending)
+
+    def _pending(self, connection: Connection) -> dict[str, int]:
+        waiting = requests.pending_by_cluster(connection)
+        names = clusters.names_by_id(connection) if waiting else {}
+        found: dict[str, int] = {}
+        for cluster_id, count in waiting.items():
+            label = cluster_label(names.get(cluster_id))
+            found[label] = found.get(label, 0) + count
+        return found
 
     def clock_ahead(self) -> float | None:
         """By how many seconds the database's clock is ahead of the service's; None where it has none of its own.
@@ -129,6 +141,11 @@ class StandingCollector(Collector):
             "trivet_outage_budget_end_timestamp_seconds",
             "When a cluster's first certificate ends if contact with Trivet is lost now.",
             self.standing.budgets,
+        )
+        yield _gauge(
+            "trivet_certificate_requests_pending",
+            "Certificate requests that wait for an approver.",
+            [({"cluster": cluster}, count) for cluster, count in self.standing.pending.items()],
         )
         if self.ahead is not None:
             text = "By how much the database's clock is ahead of the service's."

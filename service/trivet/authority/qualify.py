@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures
-from trivet.authority.access import Permission, authorize, check_names, check_own
+from trivet.authority import measures, request_gate
+from trivet.authority.access import Permission, authorize, check_own, check_own_names
 from trivet.authority.certify import signers_at_work
 from trivet.authority.judge import banned, describe_entry, judge
 from trivet.authority.memory import known_generation
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trivet.authority.case import Case
     from trivet.authority.context import Authority
     from trivet.authority.repair_ground import RepairGround
+    from trivet.authority.request_gate import RequestGround
     from trivet.store.authorities import Generation
     from trivet.store.issuing import Ground
 
@@ -33,6 +34,7 @@ def qualify(
     case: Case,
     ground: Ground,
     repair: RepairGround,
+    requests: RequestGround,
     now: datetime,
 ) -> None:
     """Ask about permission, form and names, and find who would sign.
@@ -58,7 +60,8 @@ def qualify(
     drafted = case.require_draft()
     admit_token(case, repair, now)
     if application.current is None and application.profile is not None:
-        check_names(requester, application.profile, drafted.names, drafted.node)
+        check_own_names(requester, application.profile, drafted.names, drafted.node)
+        request_gate.admit(authority, connection, case, requests, now)
     case.generation = generation = _active_generation(authority, connection, case, ground)
     with signers_at_work():
         case.opened = authority.keyring.open(generation.id, generation.certificate, generation.private_key)

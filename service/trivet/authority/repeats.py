@@ -55,14 +55,20 @@ def _answer_again(connection: Connection, case: Case, cases: Sequence[Case]) -> 
     # Made in this very batch, so not stored yet; or refused in it, for the same reason.
     first = next((other for other in cases if str(other.certificate_id) == case.earlier.reference), None)
     if first is None:
-        case.outcome = _made_earlier(connection, UUID(case.earlier.reference))
+        case.outcome = made_earlier(connection, UUID(case.earlier.reference))
     elif isinstance(first.outcome, IssuedCertificate):
         case.outcome = IssuedCertificate(first.outcome.stored, first.outcome.issuer, replayed=True)
     else:
         case.outcome = copy(first.outcome)  # each is told the id of its own decision record
 
 
-def _made_earlier(connection: Connection, certificate_id: UUID) -> IssuedCertificate:
+def made_earlier(connection: Connection, certificate_id: UUID) -> IssuedCertificate:
+    """What was made before, to be answered again.
+
+    Raises:
+        IdempotencyError: it is no longer kept.
+        RevokedError: it was revoked since.
+    """
     found = certificates.find_one(connection, certificate_id)
     if found is None:
         message = "the certificate that this Idempotency-Key made is no longer kept; use a new key"

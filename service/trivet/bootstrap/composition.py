@@ -49,6 +49,8 @@ def build_authority(settings: ServerSettings) -> Authority:
             settings.ocsp,
             timedelta(hours=settings.crl_hours),
         ),
+        hold_revoked_nodes=settings.hold_revoked_nodes,
+        pin_inventory=settings.pin_inventory,
     )
     return Authority(
         build_database(settings), Keyring(key, build_engine(settings)), key, now, RandomBits(), policy

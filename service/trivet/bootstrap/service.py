@@ -24,6 +24,7 @@ from trivet.bootstrap.https import HttpsCertificate
 from trivet.bootstrap.metrics import CountedWorkers, Footprint, shared_metrics
 from trivet.bootstrap.plain import PlainPort
 from trivet.bootstrap.pruning import Pruning
+from trivet.bootstrap.requests import RequestChores
 from trivet.pki.errors import UnavailableError
 from trivet.settings.server import service_url
 from trivet.store import idempotency
@@ -187,6 +188,7 @@ class Worker:
             Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock()),
             Chore(Footprint.NAME, footprint.note, authority.clock()),
             Chore("looking after repair windows", self._look_after_repairs, authority.clock()),
+            *RequestChores(authority).chores(),
             *Pruning(authority, retention, keep_detached=settings.prune == "detach").chores(),
         ]
         if self._https is not None:

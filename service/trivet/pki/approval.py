@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from trivet.pki.inventory import Grants, not_granted
 from trivet.pki.kubernetes import NODE_GROUP, NODE_PREFIX
 
 if TYPE_CHECKING:
+    from trivet.pki.inventory import Owned
     from trivet.pki.names import Names
 
 
@@ -58,7 +58,7 @@ class Verdict:
 
 
 def judge_request(
-    submitter: Submitter, profile: str, node: str | None, names: Names, grants: Grants
+    submitter: Submitter, profile: str, node: str | None, names: Names, owned: Owned
 ) -> Verdict:
     """Approve by the first rule that fits, or say why the request waits.
 
@@ -67,11 +67,11 @@ def judge_request(
         profile: for which.
         node: for which node.
         names: what the certificate request itself holds: nothing in it may be more than the profile gives.
-        grants: what the inventory grants to that node.
+        owned: what that node owns.
     """
     for rule in RULES:
         if (rule.submitter, rule.profile) == (submitter.kind, profile):
-            obstacle = _obstacle(rule, submitter, node, names, grants)
+            obstacle = _obstacle(rule, submitter, node, names, owned)
             return (
                 Verdict(None, obstacle) if obstacle else Verdict(rule.name, f"approved by rule {rule.name}")
             )
@@ -81,7 +81,7 @@ def judge_request(
     return Verdict(None, reason)
 
 
-def _obstacle(rule: Rule, submitter: Submitter, node: str | None, names: Names, grants: Grants) -> str | None:
+def _obstacle(rule: Rule, submitter: Submitter, node: str | None, names: Names, owned: Owned) -> str | None:
     # A bootstrap token that is bound to no node may name any; a certificate always names its own.
     unbound = submitter.kind is SubmitterKind.BOOTSTRAP and submitter.node is None
     if not node or not (unbound or submitter.node == node):
@@ -93,7 +93,7 @@ def _obstacle(rule: Rule, submitter: Submitter, node: str | None, names: Names, 
         return "a client certificate of a node has no SANs; an approver decides" if has_names else None
     if not names.dns_names and not names.ip_addresses:
         return "a serving certificate needs a SAN; submit a request that has one"
-    missing = not_granted(names, node, grants)
+    missing = owned.missing(names)
     if not missing:
         return None
     return (

@@ -24,6 +24,7 @@ from trivet.pki.names import (
     MAX_SANS,
     DnsName,
     IPAddress,
+    Names,
     canonical_ip,
     is_attribute,
     parse_dns_name,
@@ -67,6 +68,11 @@ class CertificateRequest:
     public_key: PublicKey
     spki: bytes
     spki_sha256: str
+
+    @property
+    def names(self) -> Names:
+        """The names that it asks for."""
+        return Names(self.common_name, self.organizations, self.dns_names, self.ip_addresses)
 
     @property
     def sha256(self) -> str:

@@ -104,13 +104,27 @@ def _shared(node: str, grants: Grants, other: str, owned: Grants) -> Iterator[st
                 yield str(network) if network == range_ else f"{network}, which overlaps {range_},"
 
 
-def not_granted(names: Names, node: str, grants: Grants) -> tuple[str, ...]:
-    """The SANs that the node does not own, in the order of the request; empty if it owns all."""
-    own = {node, *grants.dns_names}
-    hosts = [name for name in names.dns_names if name not in own]
-    addresses = [
-        str(address)
-        for address in names.ip_addresses
-        if not any(address in network for network in grants.networks)
-    ]
-    return (*hosts, *addresses)
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """All that decides which SANs a node may have.
+
+    Attributes:
+        node: whose name is its own without any grant.
+        grants: what it owns beyond that.
+        foreign: names that belong to other nodes; its own may be among them.
+    """
+
+    node: str
+    grants: Grants = Grants()
+    foreign: frozenset[str] = frozenset()
+
+    def missing(self, names: Names) -> tuple[str, ...]:
+        """The SANs that the node does not own, in the order of the request; empty if it owns all."""
+        own = {self.node, *self.grants.dns_names} - self.foreign
+        hosts = [name for name in names.dns_names if name not in own]
+        addresses = [
+            str(address)
+            for address in names.ip_addresses
+            if not any(address in network for network in self.grants.networks)
+        ]
+        return (*hosts, *addresses)

@@ -48,6 +48,8 @@ class ServerSettings(LayeredSettings):
         lockout_guard: warn of a revocation that locks out a control plane, or refuse it.
         retention_days: how long a certificate is kept after it expired; its serial and decision stay for good.
         repair_expired_days: how long ago a certificate may have expired that renews in a repair window.
+        hold_revoked_nodes: a node whose certificate was revoked by serial number or key needs an approver to come back.
+        pin_inventory: a node's first serving request says what names and addresses it owns.
         prune: what becomes of a month's partition then (PostgreSQL): dropped, or detached to be archived.
         http_port: a second port, for `/pki` over plain HTTP (RFC 5280 section 8 wants no HTTPS there); none if unset.
         pki_base_url: what stands before `/pki/…` in certificates; unset, they say nothing of CRLs and OCSP.
@@ -80,6 +82,8 @@ class ServerSettings(LayeredSettings):
     lockout_guard: Literal["warn", "refuse"] = "warn"
     retention_days: int = Field(default=90, ge=1, le=36_500)
     repair_expired_days: int = Field(default=400, ge=1, le=3_650)
+    hold_revoked_nodes: bool = True
+    pin_inventory: bool = False
     prune: Literal["drop", "detach"] = "drop"
     http_port: int | None = Field(default=None, ge=1, le=65535)
     pki_base_url: str | None = None

@@ -28,7 +28,7 @@ class WrongKeyError(Exception):
 class KeyEncryptionKey:
     """256 random bits from which a key for each use is derived (HKDF, RFC 5869). Its repr shows nothing."""
 
-    __slots__ = ("_secret", "_token_key")
+    __slots__ = ("_seal_key", "_secret", "_token_key")
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32 bytes.
@@ -41,6 +41,7 @@ class KeyEncryptionKey:
             raise WrongKeyError(message)
         self._secret = secret
         self._token_key = self._derive("tokens")  # asked for with every request
+        self._seal_key = self._derive("decisions")
 
     @classmethod
     def from_text(cls, text: str) -> KeyEncryptionKey:
@@ -74,6 +75,10 @@ class KeyEncryptionKey:
         Tokens are random, so a fast hash is enough; the key keeps a thief of the database from testing guesses.
         """
         return hmac.digest(self._token_key, secret.encode(), "sha256").hex()
+
+    def seal(self, text: str) -> str:
+        """A keyed hash of what was decided, so that whoever can only write to the database cannot decide."""
+        return hmac.digest(self._seal_key, text.encode(), "sha256").hex()
 
     def encrypt(self, key: IssuerPrivateKey) -> bytes:
         """The private key as encrypted PKCS#8 (RFC 5958), DER."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Row, and_, insert, select, update
 
+from trivet.pki.search import NameKind
 from trivet.store.tables import NO_CLUSTER, certificate_names, certificates, serials
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
-    from trivet.pki.search import KeyRange, NameKind
+    from trivet.pki.search import KeyRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,26 @@ def supersede_first(connection: Connection, certificate_id: UUID, now: datetime)
     columns = certificates.c
     query = update(certificates).where(columns.id == certificate_id, columns.superseded_at.is_(None))
     return connection.execute(query.values(superseded_at=now)).rowcount == 1
+
+
+def of_common_name(
+    connection: Connection, cluster_id: UUID, common_name: str, profile: str, limit: int
+) -> list[StoredCertificate]:
+    """Certificates of a profile with that CN, newest first; expired and revoked ones, too."""
+    names = certificate_names.c
+    query = (
+        select(certificates)
+        .select_from(certificate_names.join(certificates, names.certificate_id == certificates.c.id))
+        .where(
+            names.cluster_id == cluster_id,
+            names.kind == NameKind.COMMON_NAME.value,
+            names.key == common_name,
+            certificates.c.profile == profile,
+        )
+        .order_by(names.certificate_id.desc())
+        .limit(limit)
+    )
+    return [stored_certificate(row) for row in connection.execute(query)]
 
 
 def page(

@@ -71,6 +71,12 @@ def get(connection: Connection, name: str) -> Cluster:
     return cluster
 
 
+def with_id(connection: Connection, cluster_id: UUID) -> Cluster | None:
+    """The cluster of that id."""
+    row = connection.execute(select(clusters).where(clusters.c.id == cluster_id)).first()
+    return _cluster(row) if row else None
+
+
 def names_by_id(connection: Connection) -> dict[UUID, str]:
     """The names of all clusters."""
     return {row.id: row.name for row in connection.execute(select(clusters.c.id, clusters.c.name))}

@@ -3,60 +3,217 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from trivet.store.tables import certificate_requests
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Row
+
+
+class RequestState(StrEnum):
+    """Where a request stands: pending → approved → issued or failed; or pending → denied."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    ISSUED = "issued"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Who submitted a request, as Kubernetes' spec has it, and how Trivet knew them.
+
+    Attributes:
+        username: as Kubernetes names them: `system:bootstrap:ID`, `system:node:NAME`, `token:ID`.
+        uid: of the user, where there is one.
+        groups: of the user.
+        extra: further attributes of the user.
+        requester: their name in records.
+        voucher_id: of the certificate by which they were known.
+        bootstrap_token: id of the one by which they were known.
+    """
+
+    username: str
+    uid: str | None
+    groups: tuple[str, ...]
+    extra: dict[str, Any]
+    requester: str
+    voucher_id: UUID | None = None
+    bootstrap_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """A request: `pending`, `approved`, `issued`, `denied` or `failed`."""
+    """A request and its history. All down to `submitted` is its spec, which never changes.
+
+    Attributes:
+        version: of its last change, from its cluster's counter.
+        reason: in words: why it waits, or what became of it.
+        conditions: each step with its time, as Kubernetes has them.
+        seal: a keyed hash of what was approved.
+        collect_at: when it is removed.
+    """
 
     id: UUID
     cluster_id: UUID
+    name: str
+    version: int
+    der: bytes = field(repr=False)
     profile: str
     node: str | None
-    requester: str
-    der: bytes = field(repr=False)
+    signer_name: str | None
+    usages: tuple[str, ...]
     expiration_seconds: int | None
-    state: str
+    submitted: Submitted
+    state: RequestState
+    reason: str
     created_at: datetime
-    reason: str | None = None
+    collect_at: datetime
+    conditions: tuple[dict[str, Any], ...] = ()
     decided_at: datetime | None = None
     decided_by: str | None = None
+    seal: str | None = field(default=None, repr=False)
     certificate_id: UUID | None = None
+    decision_id: UUID | None = None
+    generate_name: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
-_FIELDS = tuple(StoredRequest.__dataclass_fields__)
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """What to list; None means any."""
+
+    state: RequestState | None = None
+    profile: str | None = None
+    node: str | None = None
+    username: str | None = None
+
+
+_SUBMITTED = tuple(Submitted.__dataclass_fields__)
+_FIELDS = tuple(name for name in StoredRequest.__dataclass_fields__ if name != "submitted")
+_CHANGING = (
+    "version", "state", "reason", "conditions", "decided_at", "decided_by", "seal", "certificate_id", "decision_id",
+    "collect_at",
+)  # fmt: skip
+_columns = certificate_requests.c
 
 
 def add(connection: Connection, request: StoredRequest) -> None:
     """Store a request."""
-    connection.execute(
-        insert(certificate_requests).values({name: getattr(request, name) for name in _FIELDS})
-    )
+    row = {name: getattr(request, name) for name in _FIELDS}
+    row |= {name: getattr(request.submitted, name) for name in _SUBMITTED}
+    row |= {name: list(row[name]) for name in ("usages", "groups", "conditions")}
+    connection.execute(insert(certificate_requests).values(row))
 
 
-def find(connection: Connection, request_id: UUID) -> StoredRequest | None:
-    """The request of that id."""
-    query = select(certificate_requests).where(certificate_requests.c.id == request_id)
-    row = connection.execute(query).first()
-    return StoredRequest(**{name: getattr(row, name) for name in _FIELDS}) if row else None
+def find(connection: Connection, cluster_id: UUID, name: str, *, lock: bool = False) -> StoredRequest | None:
+    """The request of that name in a cluster; with `lock`, nobody else changes it until the transaction ends."""
+    query = select(certificate_requests).where(_columns.cluster_id == cluster_id, _columns.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return _request(row) if row else None
 
 
-def move(connection: Connection, request_id: UUID, expected: str, **changes: Any) -> bool:  # noqa: ANN401
-    """Change a request if it is still in the expected state; say whether it was."""
+def take(connection: Connection, ids: Collection[UUID]) -> dict[UUID, StoredRequest]:
+    """Requests by their ids, in one order for all, so that no two transactions wait for each other; locked."""
+    query = select(certificate_requests).where(_columns.id.in_(sorted(ids))).order_by(_columns.id)
+    return {row.id: _request(row) for row in connection.execute(query.with_for_update())}
+
+
+def change(connection: Connection, request: StoredRequest) -> None:
+    """Store what may change of a request."""
+    row = {name: getattr(request, name) for name in _CHANGING}
+    row["conditions"] = list(request.conditions)
+    connection.execute(update(certificate_requests).where(_columns.id == request.id).values(row))
+
+
+def page(
+    connection: Connection, cluster_id: UUID, wanted: RequestFilter, before: UUID | None, limit: int
+) -> list[StoredRequest]:
+    """Requests of a cluster that meet the filter, newest first, from the first one older than `before`."""
+    conditions = [_columns.cluster_id == cluster_id]
+    for name in RequestFilter.__dataclass_fields__:
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(_columns[name] == value)
+    if before is not None:
+        conditions.append(_columns.id < before)
+    query = select(certificate_requests).where(*conditions).order_by(_columns.id.desc()).limit(limit)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def count_pending(connection: Connection, cluster_id: UUID, username: str | None, most: int) -> int:
+    """How many requests (of one requester, or all) wait in a cluster; counted up to `most`."""
+    conditions = [_columns.cluster_id == cluster_id, _columns.state == RequestState.PENDING.value]
+    if username is not None:
+        conditions.append(_columns.username == username)
+    return _count(connection, conditions, most)
+
+
+def count_kept(connection: Connection, cluster_id: UUID, username: str | None, most: int) -> int:
+    """How many requests (of one requester, or all) are kept in a cluster, decided ones too; counted up to `most`."""
+    conditions = [_columns.cluster_id == cluster_id]
+    if username is not None:
+        conditions.append(_columns.username == username)
+    return _count(connection, conditions, most)
+
+
+def _count(connection: Connection, conditions: list[ColumnElement[bool]], most: int) -> int:
+    some = select(_columns.cluster_id).where(*conditions).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def pending_by_cluster(connection: Connection) -> dict[UUID, int]:
+    """How many requests wait in each cluster where any do."""
     query = (
-        update(certificate_requests)
-        .where(certificate_requests.c.id == request_id, certificate_requests.c.state == expected)
-        .values(**changes)
+        select(_columns.cluster_id, func.count().label("waiting"))
+        .where(_columns.state == RequestState.PENDING.value)
+        .group_by(_columns.cluster_id)
     )
-    return connection.execute(query).rowcount == 1
+    return {row.cluster_id: row.waiting for row in connection.execute(query)}
+
+
+def approved_before(connection: Connection, moment: datetime, limit: int) -> list[StoredRequest]:
+    """Requests that were approved before the moment and are not issued yet."""
+    query = (
+        select(certificate_requests)
+        .where(_columns.state == RequestState.APPROVED.value, _columns.decided_at < moment)
+        .order_by(_columns.cluster_id, _columns.id)
+        .limit(limit)
+    )
+    return [_request(row) for row in connection.execute(query)]
+
+
+def remove(connection: Connection, request_id: UUID) -> None:
+    """Remove a request."""
+    connection.execute(delete(certificate_requests).where(_columns.id == request_id))
+
+
+def collect(connection: Connection, moment: datetime, limit: int) -> int:
+    """Remove requests whose time has come, the oldest first; count them."""
+    due = select(_columns.id).where(_columns.collect_at <= moment).order_by(_columns.collect_at).limit(limit)
+    # Whoever decides one of them just now comes first; another process collects others.
+    ids = list(connection.scalars(due.with_for_update(skip_locked=True)))
+    if ids:
+        connection.execute(delete(certificate_requests).where(_columns.id.in_(ids)))
+    return len(ids)
+
+
+def _request(row: Row[Any]) -> StoredRequest:
+    own = {name: getattr(row, name) for name in _FIELDS}
+    own |= {
+        "usages": tuple(row.usages),
+        "conditions": tuple(row.conditions),
+        "state": RequestState(row.state),
+    }
+    by = {name: getattr(row, name) for name in _SUBMITTED} | {"groups": tuple(row.groups)}
+    return StoredRequest(submitted=Submitted(**by), **own)

@@ -14,7 +14,7 @@ from trivet.store.tables import revocation_entries, revocation_entry_keys, revoc
 from trivet.store.types import Id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -211,6 +211,13 @@ def entries_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Sta
     """Entries, standing or not."""
     query = _ENTRY.where(revocation_entries.c.id.in_(list(ids)))
     return {row.id: _standing_entry(row) for row in connection.execute(query)}
+
+
+def still_stand(connection: Connection, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Those of the entries that stand."""
+    columns = revocation_entry_keys.c
+    query = select(columns.entry_id).where(columns.entry_id.in_(sorted(ids)))
+    return frozenset(connection.scalars(query))
 
 
 def _with_entries(connection: Connection, rows: Sequence[Row[Any]]) -> list[StoredRevocation]:

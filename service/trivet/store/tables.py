@@ -257,24 +257,113 @@ revocation_entry_keys = Table(
     Column("entry_id", ForeignKey("revocation_entries.id"), primary_key=True, index=True),
 )
 
+counters = Table(
+    "counters",
+    metadata,
+    # Every change of an object takes the next value of its cluster, so that no version ever shows twice. Whoever takes
+    # one holds the row until the transaction ends: changes come one after the other, in the order of their versions.
+    Column("cluster_id", ForeignKey("clusters.id"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('requests', 'inventory')", name="kind"),
+)
+
 certificate_requests = Table(
     "certificate_requests",
     metadata,
     Column("id", Id, primary_key=True),
     Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    # As metadata and spec of a Kubernetes CertificateSigningRequest have it. The spec never changes.
+    Column("name", ByteText, nullable=False),
+    Column("generate_name", String, nullable=True),
+    Column("labels", Json, nullable=False),
+    Column("annotations", Json, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("der", LargeBinary, nullable=False),
     Column("profile", String, nullable=False),
     Column("node", String, nullable=True),
-    Column("requester", String, nullable=False),
-    Column("der", LargeBinary, nullable=False),
+    Column("signer_name", String, nullable=True),
+    Column("usages", Json, nullable=False),
     Column("expiration_seconds", Integer, nullable=True),
-    Column("state", String, nullable=False),
-    Column("reason", String, nullable=True),
+    Column("username", ByteText, nullable=False),
+    Column("uid", String, nullable=True),
+    Column("groups", Json, nullable=False),
+    Column("extra", Json, nullable=False),
+    # Who submitted it, by the name that records have; and by what they were known, which is asked again when it counts.
+    Column("requester", String, nullable=False),
+    Column("voucher_id", Id, nullable=True),
+    Column("bootstrap_token", ByteText, nullable=True),
+    Column("state", ByteText, nullable=False),
+    # Why it waits, or what became of it; each step with its time in `conditions`.
+    Column("reason", String, nullable=False),
+    Column("conditions", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime, nullable=True),
     Column("decided_by", String, nullable=True),
+    # A keyed hash of what was approved: whoever can write to the database cannot approve.
+    Column("seal", String, nullable=True),
+    # Both may be pruned before the request is collected, or never exist: no foreign keys.
     Column("certificate_id", Id, nullable=True),
+    Column("decision_id", Id, nullable=True),
+    Column("collect_at", UtcDateTime, nullable=False, index=True),
     CheckConstraint("state IN ('pending', 'approved', 'issued', 'denied', 'failed')", name="state"),
+    UniqueConstraint("cluster_id", "name"),
     Index(None, "cluster_id", "id"),
+    Index(None, "cluster_id", "username", "id"),
+    Index(None, "state", "cluster_id", "id"),
+    Index(
+        "ix_certificate_requests_pending",
+        "cluster_id",
+        "username",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+)
+
+bootstrap_tokens = Table(
+    "bootstrap_tokens",
+    metadata,
+    # The public part; unique in all clusters, so that a requester's name tells one token from all others.
+    Column("id", ByteText, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    Column("secret_hash", ByteText, nullable=False, unique=True),
+    # The one node that it is for; null for any.
+    Column("node", String, nullable=True),
+    Column("usages", Json, nullable=False),
+    Column("groups", Json, nullable=False),
+    Column("description", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+    Index(None, "cluster_id", "id"),
+)
+
+inventory_nodes = Table(
+    "inventory_nodes",
+    metadata,
+    Column("cluster_id", ForeignKey("clusters.id"), primary_key=True),
+    Column("node", ByteText, primary_key=True),
+    # As administrators wrote them, in canonical form; `inventory_grants` is what they are found by.
+    Column("dns_names", Json, nullable=False),
+    Column("networks", Json, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("is_pinned", Boolean, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", String, nullable=False),
+)
+
+inventory_grants = Table(
+    "inventory_grants",
+    metadata,
+    # Names, and ranges of addresses by first and last one (`pki.search`). No two of a cluster overlap, so whoever
+    # might own an address has the range that begins nearest below it: one search.
+    Column("cluster_id", ForeignKey("clusters.id"), primary_key=True),
+    Column("kind", ByteText, primary_key=True),
+    Column("first", ByteText, primary_key=True),
+    Column("last", ByteText, nullable=False),
+    Column("node", ByteText, nullable=False),
+    Index(None, "cluster_id", "node"),
+    CheckConstraint("kind IN ('dns', 'ip')", name="kind"),
 )
 
 tokens = Table(

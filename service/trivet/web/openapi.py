@@ -111,6 +111,12 @@ _TAGS = [
     {"name": "clusters", "description": "Clusters, each with three authorities of its own."},
     {"name": "authorities", "description": "The CA certificates that sign, and those to trust."},
     {"name": "certificates", "description": "Issue, renew, search, explain."},
+    {"name": "bootstrap tokens", "description": "Let new nodes ask for their first certificate."},
+    {
+        "name": "certificate requests",
+        "description": "Requests that a rule or an approver approves, and what became of them.",
+    },
+    {"name": "inventory", "description": "Which node owns which names and addresses."},
     {
         "name": "upkeep",
         "description": "What a cluster holds, when it renews, how long it survives without Trivet.",

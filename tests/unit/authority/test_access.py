@@ -38,10 +38,10 @@ from trivet.pki.roots import root_builder, root_validity
 
 ALLOWED = {
     Permission.CREATE_CLUSTER: {Role.ADMIN},
-    Permission.READ_CLUSTER: set(Role) - {Role.REPAIR},
-    Permission.ISSUE: {Role.ADMIN, Role.ISSUER, Role.HOLDER, Role.REPAIR},
+    Permission.READ_CLUSTER: set(Role) - {Role.REPAIR, Role.BOOTSTRAP, Role.APPROVED},
+    Permission.ISSUE: {Role.ADMIN, Role.ISSUER, Role.HOLDER, Role.REPAIR, Role.APPROVED},
     Permission.RENEW: {Role.HOLDER},
-    Permission.READ_CERTIFICATE: set(Role) - {Role.REPAIR},
+    Permission.READ_CERTIFICATE: set(Role) - {Role.REPAIR, Role.BOOTSTRAP, Role.APPROVED},
     Permission.READ_DECISION: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
     Permission.WRITE_REVOCATION: {Role.ADMIN},
     Permission.PREVIEW_REVOCATION: {Role.ADMIN, Role.AUDITOR},
@@ -53,6 +53,14 @@ ALLOWED = {
     Permission.WRITE_REPAIR: {Role.ADMIN},
     Permission.READ_REPAIR: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
     Permission.ASK_RENEWAL: {Role.ADMIN},
+    Permission.SUBMIT_REQUEST: {Role.ADMIN, Role.ISSUER, Role.HOLDER, Role.BOOTSTRAP},
+    Permission.READ_REQUEST: set(Role) - {Role.REPAIR, Role.APPROVED},
+    Permission.DECIDE_REQUEST: {Role.ADMIN, Role.APPROVER},
+    Permission.DELETE_REQUEST: {Role.ADMIN},
+    Permission.WRITE_BOOTSTRAP_TOKEN: {Role.ADMIN},
+    Permission.READ_BOOTSTRAP_TOKEN: {Role.ADMIN, Role.AUDITOR},
+    Permission.WRITE_INVENTORY: {Role.ADMIN},
+    Permission.READ_INVENTORY: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
 }
 
 

@@ -225,6 +225,7 @@ def test_a_process_notes_what_it_takes_of_its_machine() -> None:
 
 def test_both_formats_can_be_parsed_and_names_follow_the_conventions() -> None:
     measures.decided(BLUE, "etcd-peer", "issue", None)
+    measures.request_changed(BLUE, "kubelet-client", "pending")
     text = exposition(NOTHING, is_openmetrics=False, folder=None).decode()
     openmetrics = exposition(NOTHING, is_openmetrics=True, folder=None).decode()
     assert openmetrics.endswith("# EOF\n")

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from trivet.pki.approval import RULES, Submitter, SubmitterKind, judge_request
-from trivet.pki.inventory import Grants, read_grants
+from trivet.pki.inventory import Owned, read_grants
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.names import DnsName, Names, parse_ip_address
 
 CLIENT = Names("system:node:n1", ("system:nodes",))
 SERVING = replace(CLIENT, dns_names=(DnsName("n1"),), ip_addresses=(parse_ip_address("10.0.0.1"),))
-OWNED = read_grants([], ["10.0.0.1"])
+OWNED = Owned("n1", read_grants([], ["10.0.0.1"]))
 BOOTSTRAP, NODE, TOKEN = SubmitterKind.BOOTSTRAP, SubmitterKind.NODE, SubmitterKind.TOKEN
 
 
@@ -66,7 +66,7 @@ def test_a_request_that_names_no_node_waits() -> None:
 
 
 def test_a_serving_request_beyond_the_inventory_waits_and_names_what_is_missing() -> None:
-    verdict = judge_request(Submitter(NODE, "n1"), "kubelet-serving", "n1", SERVING, Grants())
+    verdict = judge_request(Submitter(NODE, "n1"), "kubelet-serving", "n1", SERVING, Owned("n1"))
     assert verdict.rule is None
     assert "does not grant to the node n1: 10.0.0.1;" in verdict.reason
 
@@ -80,3 +80,10 @@ def test_a_rule_names_a_profile_that_there_is_and_checks_its_sans(rule: object) 
 def test_no_rule_approves_what_a_bootstrap_token_asks_for_beyond_a_client_certificate() -> None:
     for profile in PROFILES.keys() - {"kubelet-client"}:
         assert judge_request(Submitter(BOOTSTRAP), profile, "n1", CLIENT, OWNED).rule is None
+
+
+def test_a_node_whose_own_name_was_granted_to_another_waits() -> None:
+    owned = replace(OWNED, foreign=frozenset({"n1"}))
+    verdict = judge_request(Submitter(NODE, "n1"), "kubelet-serving", "n1", SERVING, owned)
+    assert verdict.rule is None
+    assert "does not grant to the node n1: n1;" in verdict.reason

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trivet.pki.errors import ConflictError, InvalidError
-from trivet.pki.inventory import Grants, check_conflicts, not_granted, read_grants
+from trivet.pki.inventory import Grants, Owned, check_conflicts, read_grants
 from trivet.pki.names import DnsName, Names, parse_ip_address
 
 ANY = Names("system:node:n1", ("system:nodes",))
@@ -69,13 +69,13 @@ def test_a_node_has_no_conflict_with_what_it_owns_already() -> None:
 def test_only_what_is_granted_and_the_own_name_are_granted() -> None:
     grants = read_grants(["db.example"], ["10.0.2.0/24"])
     asked = _san("n1", "db.example", "x.example", addresses=("10.0.2.9", "10.0.3.9", "2001:db8::1"))
-    assert not_granted(asked, "n1", grants) == ("x.example", "10.0.3.9", "2001:db8::1")
+    assert Owned("n1", grants).missing(asked) == ("x.example", "10.0.3.9", "2001:db8::1")
 
 
 def test_a_wildcard_is_not_granted_by_a_name_below_it() -> None:
-    assert not_granted(_san("*.example"), "n1", read_grants(["db.example"], [])) == ("*.example",)
+    assert Owned("n1", read_grants(["db.example"], [])).missing(_san("*.example")) == ("*.example",)
 
 
 def test_a_node_without_grants_owns_its_name_only() -> None:
-    assert not_granted(_san("n1", addresses=("10.0.0.1",)), "n1", Grants()) == ("10.0.0.1",)
-    assert not_granted(ANY, "n1", Grants()) == ()
+    assert Owned("n1").missing(_san("n1", addresses=("10.0.0.1",))) == ("10.0.0.1",)
+    assert Owned("n1").missing(ANY) == ()

@@ -42,6 +42,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "createRepairSkip": {"json": {"stage": "etcd"}},
     "createRepairToken": {"json": {"node": "node-1"}},
     "renewInRepair": {"json": {"message": "nonsense"}},
+    "createBootstrapToken": {"json": {"node": "node-1"}},
+    "createCertificateRequest": {
+        "content": csr(key=3),
+        "headers": PKCS10,
+        "params": {"profile": "scheduler"},
+    },
+    "approveCertificateRequest": {"json": {"reason": "as planned"}},
+    "denyCertificateRequest": {"json": {}},
+    "replaceInventoryNode": {"json": {"dnsNames": ["db.example"]}},
 }
 # What one of a cluster may do without naming a cluster; the answer holds what concerns that cluster only.
 OF_ONES_OWN = {"listClusters", "listTokens", "getToken", "deleteToken", "listAuditRecords", "getDecision"}
@@ -232,7 +241,7 @@ def test_a_certificate_s_holder_may_do_what_the_table_says_in_their_cluster(
         answer = asked(service, method, filled(path, cluster=cluster, serial=held.serial), {}, body)
     allowed = permission in PERMISSIONS[Role.HOLDER] and (cluster == "red" or "{cluster}" not in path)
     # A node may not search, nor ask for another profile than a kubelet's.
-    allowed = allowed and name not in {"listCertificates", "issueCertificate"}
+    allowed = allowed and name not in {"listCertificates", "issueCertificate", "createCertificateRequest"}
     assert (answer.status_code == 403) == (not allowed), answer.text
 
 

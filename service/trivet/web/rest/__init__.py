@@ -7,10 +7,13 @@ from fastapi import APIRouter
 from trivet.web.rest import (
     audit,
     authorities,
+    bootstrap,
     certificates,
     clusters,
+    inventory,
     renewals,
     repairs,
+    requests,
     revocations,
     schemas,
     tokens,
@@ -18,19 +21,36 @@ from trivet.web.rest import (
 )
 
 router = APIRouter()
-for module in (clusters, authorities, renewals, certificates, revocations, upkeep, repairs, tokens, audit):
+for module in (
+    clusters,
+    authorities,
+    renewals,
+    certificates,
+    bootstrap,
+    requests,
+    inventory,
+    revocations,
+    upkeep,
+    repairs,
+    tokens,
+    audit,
+):
     router.include_router(module.router)
 
 BODY_SCHEMAS = (
+    schemas.BootstrapTokenCreate,
     schemas.CertificateCreate,
     schemas.CertificateRenew,
+    schemas.CertificateRequestCreate,
     schemas.ClusterCreate,
     schemas.EarlyRenewalCreate,
+    schemas.InventoryNodePut,
     schemas.RepairCreate,
     schemas.RepairRenewalCreate,
     schemas.RepairSkipCreate,
     schemas.RepairTokenCreate,
     schemas.RenewRevocation,
+    schemas.RequestDecision,
     schemas.TokenCreate,
 )
 """The bodies that routes read by themselves, for the OpenAPI document."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _S = TypeVar("_S", bound=schemas.Schema)
 
-_REQUEST: dict[str, Any] = {
+PKCS10_BODY: dict[str, Any] = {
     "schema": {"type": "string", "format": "binary", "description": "The CSR, DER or PEM (RFC 5967)."}
 }
 _MESSAGE: dict[str, Any] = {
@@ -27,8 +27,10 @@ _MESSAGE: dict[str, Any] = {
 }
 
 
-CERTIFICATE_BODIES: Final = body_of({JSON: schema_of(schemas.CertificateCreate), PKCS10: _REQUEST})
-RENEWAL_BODIES: Final = body_of({JSON: schema_of(schemas.CertificateRenew), PKCS10: _REQUEST, JWT: _MESSAGE})
+CERTIFICATE_BODIES: Final = body_of({JSON: schema_of(schemas.CertificateCreate), PKCS10: PKCS10_BODY})
+RENEWAL_BODIES: Final = body_of(
+    {JSON: schema_of(schemas.CertificateRenew), PKCS10: PKCS10_BODY, JWT: _MESSAGE}
+)
 
 
 @dataclass(frozen=True, slots=True)

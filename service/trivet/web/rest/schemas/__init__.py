@@ -11,6 +11,12 @@ from trivet.web.rest.schemas.access import (
     TokenPage,
 )
 from trivet.web.rest.schemas.base import Moment, Page, RequestSchema, Schema, Seconds
+from trivet.web.rest.schemas.bootstrap import (
+    BootstrapToken,
+    BootstrapTokenCreate,
+    BootstrapTokenPage,
+    CreatedBootstrapToken,
+)
 from trivet.web.rest.schemas.certificates import (
     Certificate,
     CertificateCreate,
@@ -31,6 +37,7 @@ from trivet.web.rest.schemas.clusters import (
     ImportedRootPair,
     ImportedRoots,
 )
+from trivet.web.rest.schemas.inventory import InventoryNode, InventoryNodePage, InventoryNodePut
 from trivet.web.rest.schemas.repairs import (
     Repair,
     RepairBar,
@@ -43,6 +50,14 @@ from trivet.web.rest.schemas.repairs import (
     RepairSummary,
     RepairToken,
     RepairTokenCreate,
+)
+from trivet.web.rest.schemas.requests import (
+    CertificateRequest,
+    CertificateRequestCreate,
+    CertificateRequestPage,
+    CertificateRequestQuery,
+    RequestCondition,
+    RequestDecision,
 )
 from trivet.web.rest.schemas.revocations import (
     PreviewFinding,
@@ -73,13 +88,21 @@ __all__ = [
     "AbandonedNode",
     "AuditRecord",
     "AuditRecordPage",
+    "BootstrapToken",
+    "BootstrapTokenCreate",
+    "BootstrapTokenPage",
     "Certificate",
     "CertificateCreate",
     "CertificatePage",
     "CertificateRenew",
+    "CertificateRequest",
+    "CertificateRequestCreate",
+    "CertificateRequestPage",
+    "CertificateRequestQuery",
     "Cluster",
     "ClusterCreate",
     "ClusterPage",
+    "CreatedBootstrapToken",
     "CreatedToken",
     "Decision",
     "EarlyRenewal",
@@ -92,6 +115,9 @@ __all__ = [
     "IdentityPage",
     "ImportedRootPair",
     "ImportedRoots",
+    "InventoryNode",
+    "InventoryNodePage",
+    "InventoryNodePut",
     "IssuanceQuery",
     "LateIdentity",
     "Moment",
@@ -116,6 +142,8 @@ __all__ = [
     "RepairSummary",
     "RepairToken",
     "RepairTokenCreate",
+    "RequestCondition",
+    "RequestDecision",
     "RequestSchema",
     "RevocationEntry",
     "RevocationMetadata",

@@ -11,14 +11,14 @@ from pydantic import ConfigDict, Field
 from trivet.pki.kubernetes import PROFILES
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
 
-_PEM_EXAMPLE = "-----BEGIN CERTIFICATE REQUEST-----\nMIH…\n-----END CERTIFICATE REQUEST-----\n"
+PEM_EXAMPLE = "-----BEGIN CERTIFICATE REQUEST-----\nMIH…\n-----END CERTIFICATE REQUEST-----\n"
 
 
 class CertificateCreate(RequestSchema):
     """A wish for a certificate."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"profile": "kubelet-client", "node": "node-1", "csr": _PEM_EXAMPLE}]}
+        json_schema_extra={"examples": [{"profile": "kubelet-client", "node": "node-1", "csr": PEM_EXAMPLE}]}
     )
 
     profile: str = Field(
@@ -50,7 +50,7 @@ class IssuanceQuery(Schema):
 class CertificateRenew(RequestSchema):
     """A wish to renew the certificate that the connection was made with."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"csr": _PEM_EXAMPLE}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"csr": PEM_EXAMPLE}]})
 
     csr: str = Field(
         description="A PKCS#10 request with the new key, PEM; its names may be left out.",

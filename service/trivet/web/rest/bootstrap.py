@@ -1,0 +1,115 @@
+"""Bootstrap tokens: create, list, get, delete."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from trivet.authority import bootstrap_tokens as use_cases
+from trivet.authority.access import Permission
+from trivet.authority.bootstrap_requester import groups_of
+from trivet.authority.bootstrap_tokens import WantedToken
+from trivet.pki.bootstrap import BootstrapUsage
+from trivet.store.bootstrap_tokens import StoredBootstrapToken
+from trivet.web.authentication import Authenticated
+from trivet.web.rest import schemas
+from trivet.web.rest.bodies import read_json
+from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
+from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+
+router = APIRouter(prefix="/clusters/{cluster}/bootstrap-tokens", tags=["bootstrap tokens"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    **operation(
+        "createBootstrapToken",
+        Permission.WRITE_BOOTSTRAP_TOKEN,
+        requestBody=body_of({JSON: schema_of(schemas.BootstrapTokenCreate)}),
+    ),
+)
+async def create_bootstrap_token(
+    cluster: str,
+    request: Request,
+    response: Response,
+    caller: Authenticated,
+    idempotency_key: IdempotencyKey = None,
+) -> schemas.CreatedBootstrapToken:
+    """Make a bootstrap token; its secret is shown this once."""
+    body = await read_json(request, schemas.BootstrapTokenCreate)
+    wanted = WantedToken(
+        body.node,
+        tuple(BootstrapUsage(usage) for usage in body.usages),
+        tuple(body.groups),
+        body.description,
+        timedelta(seconds=body.expires_in_seconds),
+    )
+    made, shown = await caller.offload(
+        use_cases.create_bootstrap_token,
+        caller.authority,
+        caller.requester,
+        cluster,
+        wanted,
+        idempotency_key,
+    )
+    response.headers["Location"] = f"{request.url.path}/{made.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return schemas.CreatedBootstrapToken(**_token(made), token=shown)
+
+
+@router.get("", **operation("listBootstrapTokens", Permission.READ_BOOTSTRAP_TOKEN))
+async def list_bootstrap_tokens(
+    cluster: str,
+    request: Request,
+    response: Response,
+    caller: Authenticated,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> schemas.BootstrapTokenPage:
+    """List the bootstrap tokens of a cluster by their ids, without their secrets."""
+    after = decode_cursor(cursor, 1)
+    found = await caller.offload(
+        use_cases.list_bootstrap_tokens,
+        caller.authority,
+        caller.requester,
+        cluster,
+        after[0] if after else None,
+        limit + 1,
+    )
+    following = encode_cursor(found[limit - 1].id) if len(found) > limit else None
+    link_next(request, response, following)
+    items = [schemas.BootstrapToken(**_token(token)) for token in found[:limit]]
+    return schemas.BootstrapTokenPage(items=items, next=following)
+
+
+@router.get("/{token}", **operation("getBootstrapToken", Permission.READ_BOOTSTRAP_TOKEN))
+async def get_bootstrap_token(cluster: str, token: str, caller: Authenticated) -> schemas.BootstrapToken:
+    """Get a bootstrap token by its id, without its secret."""
+    found = await caller.offload(
+        use_cases.get_bootstrap_token, caller.authority, caller.requester, cluster, token
+    )
+    return schemas.BootstrapToken(**_token(found))
+
+
+@router.delete(
+    "/{token}", status_code=204, **operation("deleteBootstrapToken", Permission.WRITE_BOOTSTRAP_TOKEN)
+)
+async def delete_bootstrap_token(cluster: str, token: str, caller: Authenticated) -> None:
+    """Delete a bootstrap token: it is worthless from the next request on."""
+    await caller.offload(use_cases.delete_bootstrap_token, caller.authority, caller.requester, cluster, token)
+
+
+def _token(stored: StoredBootstrapToken) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "node": stored.node,
+        "usages": list(stored.usages),
+        "groups": list(groups_of(stored)),
+        "description": stored.description,
+        "created_at": stored.created_at,
+        "created_by": stored.created_by,
+        "expires_at": stored.expires_at,
+    }

@@ -1,0 +1,111 @@
+"""The inventory: which node owns which names and addresses."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from trivet.authority import inventory as use_cases
+from trivet.authority.access import Permission
+from trivet.pki.inventory import read_grants
+from trivet.store.inventory import InventoryNode
+from trivet.web.authentication import Authenticated
+from trivet.web.rest import schemas
+from trivet.web.rest.bodies import read_json
+from trivet.web.rest.negotiation import (
+    JSON,
+    decode_cursor,
+    encode_cursor,
+    etag,
+    expected_version,
+    link_next,
+)
+from trivet.web.rest.operation import Cursor, IfMatch, Limit, body_of, operation, schema_of
+
+router = APIRouter(prefix="/clusters/{cluster}/inventory", tags=["inventory"])
+
+
+@router.get("", **operation("listInventoryNodes", Permission.READ_INVENTORY))
+async def list_inventory_nodes(
+    cluster: str,
+    request: Request,
+    response: Response,
+    caller: Authenticated,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> schemas.InventoryNodePage:
+    """List what the nodes of a cluster own, by their names."""
+    after = decode_cursor(cursor, 1)
+    found = await caller.offload(
+        use_cases.list_nodes,
+        caller.authority,
+        caller.requester,
+        cluster,
+        after[0] if after else None,
+        limit + 1,
+    )
+    following = encode_cursor(found[limit - 1].node) if len(found) > limit else None
+    link_next(request, response, following)
+    return schemas.InventoryNodePage(items=[_shown(entry) for entry in found[:limit]], next=following)
+
+
+@router.get("/{node}", **operation("getInventoryNode", Permission.READ_INVENTORY))
+async def get_inventory_node(
+    cluster: str, node: str, response: Response, caller: Authenticated
+) -> schemas.InventoryNode:
+    """Get what a node owns."""
+    found = await caller.offload(use_cases.get_node, caller.authority, caller.requester, cluster, node)
+    response.headers["ETag"] = etag(found.version)
+    return _shown(found)
+
+
+@router.put(
+    "/{node}",
+    **operation(
+        "replaceInventoryNode",
+        Permission.WRITE_INVENTORY,
+        requestBody=body_of({JSON: schema_of(schemas.InventoryNodePut)}),
+    ),
+)
+async def put_inventory_node(
+    cluster: str,
+    node: str,
+    request: Request,
+    response: Response,
+    caller: Authenticated,
+    if_match: IfMatch = None,
+) -> schemas.InventoryNode:
+    """Say what a node owns, in the place of what was said before; refused where another node owns some of it."""
+    version = expected_version(if_match)
+    body = await read_json(request, schemas.InventoryNodePut)
+    grants = read_grants(body.dns_names, body.ip_addresses)
+    stored = await caller.offload(
+        use_cases.put_node, caller.authority, caller.requester, cluster, node, grants, version
+    )
+    response.headers["ETag"] = etag(stored.version)
+    return _shown(stored)
+
+
+@router.delete("/{node}", status_code=204, **operation("deleteInventoryNode", Permission.WRITE_INVENTORY))
+async def delete_inventory_node(
+    cluster: str, node: str, caller: Authenticated, if_match: IfMatch = None
+) -> None:
+    """Take from a node all that it owns; certificates that it holds stay as they are."""
+    version = expected_version(if_match)
+    await caller.offload(use_cases.delete_node, caller.authority, caller.requester, cluster, node, version)
+
+
+def _shown(stored: InventoryNode) -> schemas.InventoryNode:
+    return schemas.InventoryNode(
+        node=stored.node,
+        dns_names=list(stored.grants.dns_names),
+        ip_addresses=[_address(str(network)) for network in stored.grants.networks],
+        pinned=stored.is_pinned,
+        updated_at=stored.updated_at,
+        updated_by=stored.updated_by,
+    )
+
+
+def _address(network: str) -> str:
+    """A range of one is shown as the address that it is."""
+    address, _, length = network.partition("/")
+    return address if length == ("128" if ":" in address else "32") else network
