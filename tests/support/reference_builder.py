@@ -50,6 +50,8 @@ def _extensions(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
 def _status(plan: Plan) -> list[tuple[x509.ExtensionType, bool]]:
     if plan.profile.status is StatusPolicy.NO_REV_AVAIL:
         return [(x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.56"), b"\x05\x00"), False)]
+    if plan.profile.status is StatusPolicy.NO_CHECK:
+        return [(x509.OCSPNoCheck(), False)]
     if plan.locations is None:
         return []
     point = x509.DistributionPoint(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trivet.authority.once import fingerprint
 from trivet.pki.csr import CertificateRequest, is_self_signed, parse_certificate_request
 from trivet.pki.errors import AuthenticationError, BadCSRError, Refusal, RejectedIdentifierError
-from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE, profile_named
+from trivet.pki.kubernetes import ALL_PROFILES, RESPONDER_PROFILES, SERVICE_PROFILE, profile_named
 from trivet.pki.names import is_plain
 from trivet.pki.pem import from_der
 from trivet.pki.subjects import names_for, names_of, node_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
     from trivet.pki.subjects import ClusterNames
+    from trivet.store.authorities import Generation
     from trivet.store.certificates import StoredCertificate
     from trivet.store.issuing import Standing
 
@@ -45,6 +46,8 @@ class Issuance:
         lifetime: the longest wanted; the profile may grant less.
         idempotency_key: one certificate for it, however often the wish is sent.
         approved: id of the certificate request that was approved; the transaction that issues looks whether it was.
+        responder_of: the generation that an OCSP responder shall speak for, which signs its certificate whether it is
+            the active one or not; Trivet's own wish only, as no front end sets it.
     """
 
     cluster: str | None
@@ -54,6 +57,7 @@ class Issuance:
     lifetime: timedelta | None = None
     idempotency_key: str | None = None
     approved: UUID | None = None
+    responder_of: Generation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def _shown(name: str) -> str:
 def _profile(wish: Issuance | Renewal) -> Profile:
     if isinstance(wish, Renewal):
         return ALL_PROFILES[wish.current.profile]
+    if wish.responder_of is not None:
+        return RESPONDER_PROFILES[wish.responder_of.name]
     return SERVICE_PROFILE if wish.cluster is None else profile_named(wish.profile)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from trivet.authority import record
 from trivet.authority.access import Permission, authorized_cluster
 from trivet.pki.errors import NotFoundError
-from trivet.pki.kubernetes import ALL_PROFILES
+from trivet.pki.kubernetes import ALL_PROFILES, RESPONDER_PROFILES
 from trivet.pki.pem import from_der
 from trivet.pki.repair import Stage, stage_of
 from trivet.pki.subjects import names_of
@@ -36,6 +36,8 @@ MOST: Final = 50_000
 """How many certificates of a cluster are looked at: Kubernetes has 5,000 nodes at most, with a few identities each."""
 
 _SECOND: Final = timedelta(seconds=1)
+_OWN: Final = frozenset(profile.name for profile in RESPONDER_PROFILES.values())
+"""Trivet's own certificates in a cluster, which it looks after itself: they are nobody's identity."""
 USERS: Final = "kube-apiserver-client"
 """The profile of people and programs; where no node is noted nobody waits for their certificates."""
 
@@ -65,6 +67,8 @@ def holdings(
     given_up = identities.abandoned(connection, cluster_id)
     waited_for, others, abandoned = [], [], []
     for one in newest(connection, found):
+        if one.profile in _OWN:
+            continue
         if one.id in given_up:
             abandoned.append(one)
         elif one.profile == USERS and one.node is None:

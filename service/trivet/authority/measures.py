@@ -148,6 +148,21 @@ def requests_collected(count: int) -> None:
     meters.COLLECTED.inc(count)
 
 
+def ocsp_answered(result: str) -> None:
+    """Count an OCSP request, by what was said of the certificate, or why nothing was said."""
+    _ocsp(result).inc()
+
+
+@cache
+def _ocsp(result: str) -> Counter:
+    return meters.OCSP.labels(result)
+
+
+def ocsp_recalled() -> None:
+    """Count an OCSP request that was answered with what was signed before."""
+    meters.OCSP_RECALLED.inc()
+
+
 def request_began() -> None:
     """Note that a request is being answered."""
     meters.IN_FLIGHT.inc()

@@ -71,6 +71,8 @@ CHORES = _counter("trivet_chore_runs_total", "Chores that were done, or failed."
 CHORE_DUE = _least("trivet_chore_due_timestamp_seconds", "When a chore falls due next; the earliest of all workers.", "chore")
 HTTPS_END = _least("trivet_https_not_after_timestamp_seconds", "End of the service's own HTTPS certificate; the earliest of all workers.", "authority")
 WORKERS = _sum("trivet_workers", "Processes that answer requests.")
+OCSP = _counter("trivet_ocsp_requests_total", "OCSP requests, by what was said: good, revoked, unknown, several, or an error of RFC 6960.", "result")
+OCSP_RECALLED = _counter("trivet_ocsp_recalled_total", "OCSP requests answered with what was signed before.")
 # The names that Prometheus' own client libraries use.
 MEMORY = _sum("process_resident_memory_bytes", "Resident memory of all workers.")
 OPEN_FILES = _most("process_open_fds", "Open files of the worker that has most.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import measures, request_gate
 from trivet.authority.access import Permission, authorize, check_own, check_own_names
+from trivet.authority.application import Issuance
 from trivet.authority.certify import signers_at_work
 from trivet.authority.judge import banned, describe_entry, judge
 from trivet.authority.memory import known_generation
@@ -62,7 +63,7 @@ def qualify(
     if application.current is None and application.profile is not None:
         check_own_names(requester, application.profile, drafted.names, drafted.node)
         request_gate.admit(authority, connection, case, requests, now)
-    case.generation = generation = _active_generation(authority, connection, case, ground)
+    case.generation = generation = _generation(authority, connection, case, ground)
     with signers_at_work():
         case.opened = authority.keyring.open(generation.id, generation.certificate, generation.private_key)
 
@@ -92,10 +93,11 @@ def _cause(connection: Connection, requester: Requester) -> str:
     return f". It was named by the {describe_entry(standing)}" if standing else ""
 
 
-def _active_generation(
-    authority: Authority, connection: Connection, case: Case, ground: Ground
-) -> Generation:
+def _generation(authority: Authority, connection: Connection, case: Case, ground: Ground) -> Generation:
     """Which generation is active was read in this transaction; what it is never changes."""
+    wish = case.application.wish
+    if isinstance(wish, Issuance) and wish.responder_of is not None:
+        return wish.responder_of
     active = ground.generations.get(case.authority) if case.authority else None
     if active is None:
         message = f"the authority {case.authority[1] if case.authority else ''} has no active generation"

@@ -16,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from trivet.authority import measures
 from trivet.authority.repair_watch import look_after_all
+from trivet.authority.responder import renew_responders
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError
@@ -31,6 +32,7 @@ from trivet.store import idempotency
 from trivet.web.app import WebOptions, create_app, create_plain_app
 from trivet.web.logs import logging_config
 from trivet.web.offload import Offload
+from trivet.web.pki.answering import Answering
 from trivet.web.tls import PeerCertificateProtocol
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _BACKLOG = 2048
 _COLLECTED_AFTER = 20_000  # objects more than were freed
 _FOOTPRINT_EVERY = timedelta(seconds=10)
 _REPAIRS_EVERY = timedelta(seconds=15)
+_RESPONDERS_EVERY = timedelta(minutes=1)
 _KEYS_KEPT = timedelta(hours=24)
 _KEYS_FORGOTTEN_EVERY = timedelta(hours=1)
 
@@ -189,6 +192,7 @@ class Worker:
             Chore(Footprint.NAME, footprint.note, authority.clock()),
             Chore("looking after repair windows", self._look_after_repairs, authority.clock()),
             *RequestChores(authority).chores(),
+            Chore("renewing OCSP responders", self._renew_responders, authority.clock()),
             *Pruning(authority, retention, keep_detached=settings.prune == "detach").chores(),
         ]
         if self._https is not None:
@@ -201,11 +205,11 @@ class Worker:
             burst=settings.burst,
             metrics_public=settings.metrics_public,
         )
-        offload = Offload()
-        app = create_app(authority, options=options, offload=offload)
+        offload, answering = Offload(), Answering(authority)
+        app = create_app(authority, options=options, offload=offload, answering=answering)
         if self._plain is None:
             return app
-        beside = create_plain_app(authority, offload, options=options)
+        beside = create_plain_app(authority, offload, answering, options=options)
         return PlainPort(app, beside, self._plain, settings.shutdown_seconds)
 
     def close(self) -> None:
@@ -218,6 +222,10 @@ class Worker:
     def _look_after_repairs(self) -> datetime:
         look_after_all(self.authority)
         return self.authority.clock() + _REPAIRS_EVERY
+
+    def _renew_responders(self) -> datetime:
+        has_more = renew_responders(self.authority)
+        return self.authority.clock() + (timedelta() if has_more else _RESPONDERS_EVERY)
 
     def _forget_keys(self) -> datetime:
         now = self.authority.clock()

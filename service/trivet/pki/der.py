@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 INTEGER, BIT_STRING, OCTET_STRING = 0x02, 0x03, 0x04
+ENUMERATED = 0x0A
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 UTF8_STRING = 0x0C
@@ -50,6 +51,13 @@ def integer(value: int) -> bytes:
 def bit_string(octets: bytes) -> bytes:
     """A BIT STRING of whole octets."""
     return element(BIT_STRING, b"\0", octets)
+
+
+def generalized_time(moment: datetime) -> bytes:
+    """A GeneralizedTime in whole seconds, whatever the year, as OCSP has all its times (RFC 6960 section 4.2.1)."""
+    utc = moment.astimezone(UTC)
+    rest = f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}Z"
+    return element(GENERALIZED_TIME, f"{utc.year:04}{rest}".encode())
 
 
 def time(moment: datetime) -> bytes:

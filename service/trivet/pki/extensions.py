@@ -69,10 +69,12 @@ def status_extensions(
 ) -> tuple[tuple[x509.ExtensionType, bool], ...]:
     """What tells where a certificate's status is published, or that it is not; after all of `fixed_extensions`.
 
-    Never critical (RFC 5280 sections 4.2.1.13 and 4.2.2.1, RFC 9608 section 2).
+    Never critical (RFC 5280 sections 4.2.1.13 and 4.2.2.1, RFC 9608 section 2, RFC 6960 section 4.2.2.2.1).
     """
     if policy is StatusPolicy.NO_REV_AVAIL:
         return ((x509.UnrecognizedExtension(NO_REV_AVAIL, _NULL), False),)
+    if policy is StatusPolicy.NO_CHECK:
+        return ((x509.OCSPNoCheck(), False),)
     if locations is None:
         return ()
     point = x509.DistributionPoint([_uri(locations.crl)], None, None, None)
@@ -104,6 +106,7 @@ _OIDS: Final = {
     ExtensionOID.CRL_DISTRIBUTION_POINTS: bytes.fromhex("0603551d1f"),
     ExtensionOID.AUTHORITY_INFORMATION_ACCESS: bytes.fromhex("06082b06010505070101"),
     NO_REV_AVAIL: bytes.fromhex("0603551d38"),
+    ExtensionOID.OCSP_NO_CHECK: bytes.fromhex("06092b0601050507300105"),
 }
 
 

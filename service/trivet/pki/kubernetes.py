@@ -13,14 +13,23 @@ from typing import Final
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from trivet.pki.errors import Fault, InvalidError
-from trivet.pki.profiles import FROM_REQUEST, AuthorityName, Profile, SanPolicy, StatusPolicy
+from trivet.pki.profiles import (
+    CLUSTER_AUTHORITIES,
+    FROM_REQUEST,
+    AuthorityName,
+    Profile,
+    SanPolicy,
+    StatusPolicy,
+)
 
 CLUSTER, ETCD, FRONT_PROXY = AuthorityName.CLUSTER, AuthorityName.ETCD, AuthorityName.FRONT_PROXY
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 BOTH = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+RESPONDER = (ExtendedKeyUsageOID.OCSP_SIGNING,)
 NONE, HOST, API_SERVER, ANY = SanPolicy.NONE, SanPolicy.HOST, SanPolicy.API_SERVER, SanPolicy.ANY
 PUBLISHED, NO_REV_AVAIL = StatusPolicy.PUBLISHED, StatusPolicy.NO_REV_AVAIL
+NO_CHECK = StatusPolicy.NO_CHECK
 
 SYSTEM_MASTERS: Final = "system:masters"  # passes by every authorizer, so no request may choose it
 NODE_GROUP: Final = "system:nodes"
@@ -52,7 +61,17 @@ SERVICE_PROFILE: Final = Profile("trivet-server", AuthorityName.SERVICE, SERVER,
 It is replaced, never revoked: whoever fetched a CRL to check it would have to trust it already.
 """
 
-ALL_PROFILES: Final = {**PROFILES, SERVICE_PROFILE.name: SERVICE_PROFILE}
+RESPONDER_PROFILES: Final = {
+    authority: Profile(f"{authority.value}-ocsp-responder", authority, RESPONDER, "ocsp-responder", None, NONE, NO_CHECK)
+    for authority in CLUSTER_AUTHORITIES
+}
+"""The certificates by which OCSP responses are signed, by authority. No request can ask for one."""
+
+ALL_PROFILES: Final = {
+    **PROFILES,
+    SERVICE_PROFILE.name: SERVICE_PROFILE,
+    **{profile.name: profile for profile in RESPONDER_PROFILES.values()},
+}
 
 
 def profile_named(name: str) -> Profile:

@@ -41,6 +41,7 @@ class StatusPolicy(StrEnum):
 
     PUBLISHED = "CRL distribution point and authority information access"
     NO_REV_AVAIL = "noRevAvail (RFC 9608): nothing is published"
+    NO_CHECK = "id-pkix-ocsp-nocheck (RFC 6960): its holder tells the status of others"
 
 
 FROM_REQUEST = "{request}"

@@ -485,3 +485,17 @@ audit_records = Table(
     Column("request_id", String, nullable=True),
     Index(None, "cluster_id", "id"),
 )
+
+ocsp_responders = Table(
+    "ocsp_responders",
+    metadata,
+    # One for each generation that somebody asked about. All processes use it; whoever holds the lease makes the next.
+    Column("generation_id", ForeignKey("generations.id"), primary_key=True),
+    # All null until the first one is made. A certificate may be pruned meanwhile: no foreign key.
+    Column("certificate_id", Id, nullable=True),
+    Column("certificate", LargeBinary, nullable=True),
+    Column("private_key", LargeBinary, nullable=True),
+    # When the next one is due; that of one not made yet is when it was first wanted.
+    Column("renew_at", UtcDateTime, nullable=False, index=True),
+    Column("leased_until", UtcDateTime, nullable=True),
+)

@@ -28,6 +28,8 @@ from trivet.web.middleware import RequestContext
 from trivet.web.offload import Offload
 from trivet.web.openapi import complete_document
 from trivet.web.pki import pki_routes
+from trivet.web.pki.answering import Answering
+from trivet.web.pki.ocsp import OcspRoute
 from trivet.web.problems import MAX_FAULTS, PROBLEM_TYPE, describe, pointer, problem
 from trivet.web.rest import BODY_SCHEMAS, router
 from trivet.web.rest.direct import DirectRoutes, Fork
@@ -64,16 +66,24 @@ class WebOptions:
 
 
 def create_app(
-    authority: Authority, *, options: WebOptions | None = None, offload: Offload | None = None
+    authority: Authority,
+    *,
+    options: WebOptions | None = None,
+    offload: Offload | None = None,
+    answering: Answering | None = None,
 ) -> FastAPI:
-    """Build the ASGI application over an authority; `offload` may be shared with `create_plain_app`."""
+    """Build the ASGI application over an authority.
+
+    `offload` and `answering` may be shared with `create_plain_app`; they end with this application.
+    """
     chosen = options or WebOptions()
-    offload, issuing = offload or Offload(), Issuing(authority)
+    offload, issuing, answering = offload or Offload(), Issuing(authority), answering or Answering(authority)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(issuing.close)
+        await asyncio.to_thread(answering.close)
         offload.close()
 
     app = FastAPIOffline(
@@ -96,18 +106,20 @@ def create_app(
     _add_refusals(app)
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
     direct = DirectRoutes(app, prefix=API, on_refusal=_on_refusal)
-    app.middleware_stack = Fork(
-        direct, RequestContext(direct, chosen.max_body_bytes), app.build_middleware_stack()
-    )
+    fork = Fork(direct, RequestContext(direct, chosen.max_body_bytes), app.build_middleware_stack())
+    app.middleware_stack = OcspRoute(answering, fork)
     complete_document(app, BODY_SCHEMAS)
     return app
 
 
-def create_plain_app(authority: Authority, offload: Offload, *, options: WebOptions | None = None) -> ASGIApp:
+def create_plain_app(
+    authority: Authority, offload: Offload, answering: Answering, *, options: WebOptions | None = None
+) -> ASGIApp:
     """Build what the port for plain HTTP answers: `/pki`, and nothing else."""
     app = Starlette(routes=pki_routes(authority, offload), exception_handlers=dict(_REFUSALS))
     app.router.redirect_slashes = False
-    return RequestContext(app, (options or WebOptions()).max_body_bytes)
+    other = RequestContext(app, (options or WebOptions()).max_body_bytes)
+    return OcspRoute(answering, other)
 
 
 def _add_health(app: FastAPI, authority: Authority, offload: Offload) -> None:

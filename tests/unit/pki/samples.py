@@ -16,7 +16,7 @@ from tests.support.reference_builder import certificate_builder
 
 from trivet.pki.csr import CertificateRequest, parse_certificate_request
 from trivet.pki.keys import signature_algorithm
-from trivet.pki.kubernetes import PROFILES, SERVICE_PROFILE
+from trivet.pki.kubernetes import PROFILES, RESPONDER_PROFILES, SERVICE_PROFILE
 from trivet.pki.locations import issuer_path, shard_of, status_locations
 from trivet.pki.names import DnsName
 from trivet.pki.plan import Plan, issuer_of, plan_certificate
@@ -31,7 +31,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 KEY_KINDS = ("P-256", "P-384", "P-521", "RSA-4096", "Ed25519")
 ROOT_KINDS = ("P-384", "RSA-4096")
-EVERY_PROFILE = (*PROFILES.values(), SERVICE_PROFILE)
+EVERY_PROFILE = (*PROFILES.values(), SERVICE_PROFILE, *RESPONDER_PROFILES.values())
 CLUSTER = ClusterNames(
     endpoint=DnsName("api.blue.example"),
     service_cidr=ipaddress.ip_network("10.96.0.0/12"),

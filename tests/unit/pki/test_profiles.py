@@ -19,14 +19,22 @@ from trivet.pki.profiles import (
     StatusPolicy,
 )
 
-USAGES = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
+USAGES = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "server",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "client",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSP signing",
+}
 SANS = {
     SanPolicy.NONE: "none",
     SanPolicy.HOST: "host",
     SanPolicy.API_SERVER: "API server",
     SanPolicy.ANY: "request",
 }
-STATUSES = {StatusPolicy.PUBLISHED: "published", StatusPolicy.NO_REV_AVAIL: "noRevAvail"}
+STATUSES = {
+    StatusPolicy.PUBLISHED: "published",
+    StatusPolicy.NO_REV_AVAIL: "noRevAvail",
+    StatusPolicy.NO_CHECK: "nocheck",
+}
 COLUMNS = (
     "Profile",
     "Authority",
@@ -56,12 +64,13 @@ the request but what the profile leaves to it. This page is made from the table 
   - *published*: a CRL distribution point and authority information access, where the service has a
     `pki_base_url`; without one the certificate says nothing.
   - *noRevAvail*: there is no status to ask for (RFC 9608).
+  - *nocheck*: whoever has it tells the status of others, so nobody asks for its own (id-pkix-ocsp-nocheck).
 - **Longest**: the longest validity, which is also the default. A request may ask for less, down to
   600 seconds.
 - **Keys** of every profile: {keys}; RSA has 3072 to 8192 bits.
 - Wildcards are for the etcd authority's hosts and for `kube-apiserver-client`.
 - No request can ask for `{service}`: it is Trivet's own HTTPS certificate, signed by an authority of no
-  cluster.
+  cluster. Nor for an OCSP responder's: Trivet makes those for itself.
 """
 
 

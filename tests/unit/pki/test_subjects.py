@@ -46,6 +46,9 @@ SUBJECTS = {
     "apiserver-etcd-client": ("kube-apiserver-etcd-client", ()),
     "front-proxy-client": ("front-proxy-client", ()),
     "trivet-server": ("trivet", ()),
+    "cluster-ocsp-responder": ("ocsp-responder", ()),
+    "etcd-ocsp-responder": ("ocsp-responder", ()),
+    "front-proxy-ocsp-responder": ("ocsp-responder", ()),
 }
 FIXED = [profile for profile in EVERY_PROFILE if profile.name != "kube-apiserver-client"]
 

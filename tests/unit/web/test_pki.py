@@ -14,6 +14,7 @@ from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
 from trivet.store import authorities, clusters
 from trivet.web.app import create_plain_app
 from trivet.web.offload import Offload
+from trivet.web.pki.answering import Answering
 
 
 def root_of(service: Service, name: AuthorityName = AuthorityName.CLUSTER) -> tuple[str, bytes]:
@@ -104,7 +105,9 @@ def test_nothing_can_be_written_there(service: Service) -> None:
 
 def test_the_port_for_plain_http_answers_that_and_nothing_else(service: Service) -> None:
     path, der = root_of(service)
-    plain = TestClient(create_plain_app(service.world.authority, Offload()))
+    plain = TestClient(
+        create_plain_app(service.world.authority, Offload(), Answering(service.world.authority))
+    )
     assert plain.get(f"{path}.crt").content == der
     for method, other in (
         ("GET", "/api/v1/clusters"),
