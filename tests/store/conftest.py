@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -10,15 +11,19 @@ from sqlalchemy import Connection, make_url
 from trivet.store import migrate
 from trivet.store.engine import Database
 
+_numbers = count(1)
+
 
 def _new_url(request: pytest.FixtureRequest, folder: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{folder / 'trivet.db'}"
     owner: psycopg.Connection = request.getfixturevalue("_postgres_owner")
-    owner.execute("CREATE DATABASE trivet_conformance")
+    # A new one each time: pytest may end this fixture and begin it again within one session.
+    name = f"trivet_shared_{next(_numbers)}"
+    owner.execute(f"CREATE DATABASE {name}")
     return (
         make_url(request.getfixturevalue("postgres_url"))
-        .set(database="trivet_conformance")
+        .set(database=name)
         .render_as_string(hide_password=False)
     )
 

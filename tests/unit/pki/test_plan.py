@@ -169,7 +169,9 @@ def test_a_certificate_that_differs_from_its_plan_does_not_leave(planned: Plan, 
         check_signed(planned, assembled(change(planned)))
 
 
-@pytest.mark.parametrize("name", set(CHANGES) - {"issuer.algorithm"})  # which the builder chooses itself
+@pytest.mark.parametrize(
+    "name", sorted(CHANGES.keys() - {"issuer.algorithm"})
+)  # the builder chooses it itself
 def test_the_check_finds_the_same_in_what_cryptographys_builder_made(planned: Plan, name: str) -> None:
     part, change = CHANGES[name]
     with pytest.raises(WronglySignedError, match=f"in {part}$"):
