@@ -58,7 +58,7 @@ class ByToken:
             self.plan.cluster,
             planned.profile.name,
             request,
-            node=planned.node_asked,
+            node=planned.node,
             expiration_seconds=seconds_of(planned),
         )
         return issued["certificate"]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ASK_AGAIN: Final = {AnswerKind.STAGE_WAITS: 15.0, AnswerKind.BUSY: 5.0, AnswerKind.UNREACHABLE: 2.0}
 _TRIES: Final = 3
-_SPENT: Final = "unauthorized"
+_FRESH: Final = "the one in place is fresh, by an earlier run or another way"
 
 
 class Result(StrEnum):
@@ -141,14 +141,15 @@ class ByOneTimeToken:
     refresh_trust: Callable[[], object]
 
     def renew(self, planned: PlannedCertificate) -> tuple[Answer, Held | None]:
-        """Get one certificate, and put it in place. One that this token gave in an earlier run stays."""
+        """Get one certificate, and put it in place. What the token refuses is no loss where a fresh one is there."""
         try:
             return Answer(AnswerKind.RENEWED), held_of(self._issued(planned).certificate)
         except ProblemError as error:
-            former = self._given_before(planned) if error.slug == _SPENT else None
+            answer = answer_of(error)
+            former = None if answer.kind is AnswerKind.BUSY else self._fresh(planned)
             if former is not None:
-                return Answer(AnswerKind.RENEWED, "in an earlier run"), held_of(former.certificate)
-            return answer_of(error), None
+                return Answer(AnswerKind.RENEWED, _FRESH), held_of(former.certificate)
+            return answer, None
         except ClientError as error:
             return answer_of(error), None
         except FileFaultError as fault:
@@ -181,7 +182,7 @@ class ByOneTimeToken:
             bundle = bundles_on_disk(self.files, self.plan).get(AuthorityName.CLUSTER)
         return bundle
 
-    def _given_before(self, planned: PlannedCertificate) -> KeyPair | None:
+    def _fresh(self, planned: PlannedCertificate) -> KeyPair | None:
         try:
             pair = self.files.read(planned)
             return pair if pair is not None and self.is_fresh(pair) else None

@@ -152,18 +152,15 @@ class _Node:
         return suggestion is not None and suggestion.window.not_after > now()
 
     def refresh_trust(self) -> None:
-        """Bring the trust bundles up to date, if a certificate in force vouches for this node."""
+        """Bring the trust bundles up to date, and kubeconfigs with them, if a certificate vouches for this node."""
         from trivet.agent.trust import refresh
         from trivet.client.errors import ClientError
 
-        voucher = self._voucher()
-        if voucher is None:
-            return
-
         def given(authority: AuthorityName) -> bytes | None:
-            return self.service.bundle(authority, voucher)
+            return self.service.bundle(authority, voucher) if voucher is not None else None
 
         try:
+            voucher = self._voucher()
             for changed in refresh(self.files, self.plan, given, now()):
                 note(f"{changed.name}: {changed.fault or 'holds the new trust bundle'}")
         except ClientError as error:

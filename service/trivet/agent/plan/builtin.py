@@ -101,7 +101,7 @@ def _etcd_client(choices: Choices) -> Iterator[Part]:
 
 
 def _etcd(choices: Choices, server_profile: str = "etcd-server") -> Iterator[Part]:
-    hosts = [*choices.host, "localhost", *_LOOPBACK]
+    hosts = list(dict.fromkeys([*choices.host, "localhost", *_LOOPBACK]))
     signed_by = ""
     if server_profile == "etcd-apiserver":
         signed_by = f" Signed by the Cluster CA: kube-apiserver needs --etcd-cafile={_PKI}/ca.crt."

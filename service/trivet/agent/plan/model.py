@@ -128,7 +128,7 @@ class PlannedCertificate:
     Attributes:
         name: unique within the plan, for people and logs: `apiserver`, `admin.conf`.
         profile: what kind of certificate.
-        node: the node that it is for: what `?node=` says of profiles that name one.
+        node: the node that holds it; the service notes it where the profile does not name it, for budgets and repairs.
         sans: DNS names and addresses to ask for.
         common_name: to ask for, where the profile leaves it to the request.
         organizations: the same.
@@ -157,11 +157,6 @@ class PlannedCertificate:
     def authority(self) -> AuthorityName:
         """Which authority of the cluster signs it."""
         return PROFILES[self.profile.name].authority
-
-    @property
-    def node_asked(self) -> str | None:
-        """The `node` of a request for it; None where the profile names none."""
-        return self.node if self.profile.is_per_node else None
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:
