@@ -131,7 +131,7 @@ class Writer:
                 self.written += 1
             else:
                 self.faults.append(done.stderr)
-            self._ends.wait(0.1)
+            self._ends.wait(0.2)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
