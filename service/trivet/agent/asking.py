@@ -1,4 +1,4 @@
-"""Asking the service for certificates: with an issuer's token, as a new node, and in a repair."""
+"""Asking the service for first certificates: with an issuer's token, as a new node, and in a repair."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from trivet.client.keys import build_request, new_key
 from trivet.pki.errors import BadPublicKeyError
 from trivet.pki.keys import check_public_key, key_algorithm
 from trivet.pki.names import parse_dns_name, parse_ip_network
-from trivet.pki.possession import sign_renewal_message
 from trivet.pki.subjects import ClusterNames, parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
     from trivet.agent.files import NodeFiles
     from trivet.agent.plan.model import CertificatePlan, PlannedCertificate
     from trivet.client import Client
@@ -29,7 +25,7 @@ class NotAskedError(Exception):
 
 
 class Source(Protocol):
-    """Where certificates come from: tokens, certificate requests, the current certificate's own key."""
+    """Where first certificates come from: an access token, a one-time token, a new node's certificate requests."""
 
     def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
         """The certificate for a request (DER), as PEM.
@@ -64,30 +60,6 @@ class ByToken:
         return issued["certificate"]
 
 
-@dataclass(frozen=True, slots=True)
-class ByOwnKey:
-    """By proof of the certificate that is in place, expired or not: the message that its key signs."""
-
-    trivet: Client
-    plan: CertificatePlan
-    files: NodeFiles
-    now: Callable[[], datetime]
-
-    def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
-        """Renew it."""
-        former = self.files.read(planned)
-        if former is None:
-            message = (
-                "there is no certificate whose key could vouch for this node; an administrator's one-time token can:"
-                f" trivet repair {self.plan.cluster}"
-            )
-            raise NotAskedError(message)
-        signed = sign_renewal_message(
-            former.key, former.certificate, request, self.plan.cluster, self.now(), planned.validity
-        )
-        return self.trivet.certificates.renew_by_message(self.plan.cluster, signed)["certificate"]
-
-
 def cluster_names(trivet: Client, cluster: str) -> ClusterNames:
     """What the cluster's API servers are named after, as the service has it.
 
@@ -102,14 +74,13 @@ def cluster_names(trivet: Client, cluster: str) -> ClusterNames:
     )
 
 
-def ask(source: Source, planned: PlannedCertificate, key: PrivateKey, *, with_names: bool = True) -> KeyPair:
+def ask(source: Source, planned: PlannedCertificate, key: PrivateKey) -> KeyPair:
     """Get a certificate for a key, and see that it is what was asked for.
 
     Args:
         source: whom to ask, with which credential.
         planned: what is asked for.
         key: to be certified.
-        with_names: whether the request states names; in a renewal the former certificate's are kept.
 
     Raises:
         ClientError: the service refused, or did not answer.
@@ -118,12 +89,12 @@ def ask(source: Source, planned: PlannedCertificate, key: PrivateKey, *, with_na
     """
     request = build_request(
         key,
-        common_name=planned.common_name if with_names else None,
-        organizations=planned.organizations if with_names else (),
-        hosts=planned.sans if with_names else (),
+        common_name=planned.common_name,
+        organizations=planned.organizations,
+        hosts=planned.sans,
     )
     pair = checked(KeyPair(read_chain(source.certificate_for(planned, request).encode()), key))
-    differences = name_differences(planned.names, pair.certificate) if with_names else ""
+    differences = name_differences(planned.names, pair.certificate)
     if differences:
         message = f"the service gave other names than the plan has: {differences}"
         raise ValueError(message)

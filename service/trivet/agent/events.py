@@ -71,8 +71,9 @@ class Events:
                 return "it waits for its turn in the repair"
             case AnswerKind.REVOKED:
                 return (
-                    "its own key cannot renew it any more: an administrator gets a one-time token for this node"
-                    f" (trivet repair {cluster}), which trivet repair-node uses here"
+                    f"its own key cannot renew it any more: an administrator opens a repair (trivet repair {cluster})"
+                    f" and makes a one-time token (trivet repair token {cluster} {self.plan.node}), which"
+                    " trivet repair-node --repair-token uses here"
                 )
             case AnswerKind.FILES:
                 return "the pair in place stays"

@@ -255,3 +255,18 @@ def test_a_disk_that_refuses_leaves_the_former_pair_and_no_remains(
         assert str(root) in str(refused.value.path)
         assert sorted(map(str, root.rglob("*"))) == before
         assert NodeFiles(root).read(certificate) == pair_as_read(1)
+
+
+def test_folders_can_be_passed_by_an_etcd_that_is_not_root_whatever_the_umask(
+    storage: Storage, new_root: Callable[[], Path]
+) -> None:
+    root = new_root()
+    former = os.umask(0o077)  # as the systemd unit has it
+    try:
+        for number in (1, 2):
+            NodeFiles(root).install(planned(storage), pair(number), BUNDLE)
+    finally:
+        os.umask(former)
+    folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()]
+    assert folders
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o755}

@@ -36,7 +36,12 @@ class Disk:
         with faults_of(path):
             missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
             for folder in reversed(missing):
-                folder.mkdir(DIRECTORY_MODE)
+                # The unit's umask is for keys. What etcd has to pass through is made so, in one step.
+                former = os.umask(~DIRECTORY_MODE & 0o777)
+                try:
+                    folder.mkdir(DIRECTORY_MODE)
+                finally:
+                    os.umask(former)
                 self._after("mkdir", folder)
                 self.sync(folder.parent)
 
