@@ -28,6 +28,7 @@ PARTS = {
     "peers": "bench.peers.measure:measure_peers",
     "check": "bench.check:measure_check",
     "herd": "bench.herd:measure_herd",
+    "revoke": "bench.revoke:measure_revoke",
     "fleet": "bench.fleet:measure_fleet",
     "soak": "bench.soak:measure_soak",
 }

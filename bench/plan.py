@@ -22,6 +22,7 @@ class Plan:
         live, past: certificates in the fleet's database.
         soak_seconds: length of the soak.
         requests: distinct CSRs.
+        revoked: live certificates that are revoked.
     """
 
     quick: bool = False
@@ -39,6 +40,7 @@ class Plan:
     past: int = 5_000_000
     soak_seconds: float = 600.0
     requests: int = 4096
+    revoked: int = 100_000
 
 
 WHOLE = Plan()
@@ -56,4 +58,5 @@ QUICK = replace(
     past=100_000,
     soak_seconds=5.0,
     requests=1024,
+    revoked=2_000,
 )

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.signing_requests import csr
+from tests.support.stress_fleet import REQUESTER, add_fleet
 from tests.support.world import World, make_authority, prepare_database
 from tests.unit.pki.samples import dn, sans, signing_request
 
@@ -51,6 +52,7 @@ class Trial:
         pause: seconds between each look-up of an issuance and what follows.
         longest_wait: of the revoker at the start of a round, in seconds.
         breath: the longest pause before each request, in seconds.
+        fleet: how many other live certificates each round's entry names.
     """
 
     url: str
@@ -60,6 +62,7 @@ class Trial:
     pause: float = 0.0
     longest_wait: float = 0.012
     breath: float = 0.0
+    fleet: int = 0
 
 
 class Attempt(NamedTuple):
@@ -77,6 +80,7 @@ class Outcome:
     Attributes:
         late: issued though the request began after the acknowledgement of a revocation that names it.
         unmarked: stands unrevoked in the database, though a standing entry names it.
+        left: how many certificates of the fleets stand unrevoked.
     """
 
     issued: int
@@ -84,6 +88,7 @@ class Outcome:
     late: list[Attempt]
     unmarked: list[Attempt]
     seconds: float
+    left: int
 
 
 class _Target(NamedTuple):
@@ -148,11 +153,14 @@ def _prepare(trial: Trial) -> _Course:
     """Make the database; every fifth round is about a lineage, whose parent and child are issued beforehand."""
     prepare_database(trial.url, _now)
     course = _Course(trial, _now() + timedelta(days=1), {})
-    world = course.world()
+    world = World(make_authority(trial.url, _now), _now)  # type: ignore[arg-type]  # no test moves this clock
     world.make_cluster(CLUSTER)
     for number in range(4, trial.rounds, 5):
         parent = world.issue(node=f"n{number}")
         course.lineages[number] = (parent.stored.serial, world.renew(parent.stored).stored)
+    for number in range(trial.rounds if trial.fleet else 0):
+        child = course.lineages[number][1].id if number in course.lineages else None
+        add_fleet(world, CLUSTER, number, course.target(number).entry, trial.fleet, child)
     world.authority.database.dispose()
     return course
 
@@ -267,6 +275,7 @@ def _judge(course: _Course, made: list[Attempt], acknowledged: dict[int, int], s
     with database.read() as connection:
         query = select(certificates.c.serial).where(certificates.c.revoked_at.is_(None))
         unrevoked = set(connection.execute(query).scalars())
+        left = len(connection.execute(query.where(certificates.c.requester == REQUESTER)).all())
     database.dispose()
     return Outcome(
         issued=len(issued),
@@ -274,4 +283,5 @@ def _judge(course: _Course, made: list[Attempt], acknowledged: dict[int, int], s
         late=[attempt for attempt in issued if attempt.began > acknowledged[attempt.round]],
         unmarked=[attempt for attempt in issued if attempt.serial in unrevoked],
         seconds=seconds,
+        left=left,
     )
