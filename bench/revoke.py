@@ -32,7 +32,7 @@ from trivet.authority.install import OPERATOR, install
 from trivet.authority.issue import issue
 from trivet.authority.preview import preview_revocation
 from trivet.authority.revoke import create_revocation
-from trivet.pki.errors import RevokedError
+from trivet.pki.errors import RevokedError, UnavailableError
 from trivet.pki.keys import spki_sha256
 from trivet.pki.manifest import RenewRevocation
 from trivet.pki.names import DnsName
@@ -180,6 +180,8 @@ class _Asking:
                 issue(self.fleet.authority, OPERATOR, wish)
             except RevokedError:
                 return
+            except UnavailableError:
+                continue  # the marking took longer than an issuance waits for the lock: refused, as it should be
             self.issued.append(began)
             time.sleep(0.002)
 

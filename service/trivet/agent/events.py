@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trivet.agent.loop import Answer, Held, Identity, Moment
     from trivet.agent.plan.model import CertificatePlan, PlannedCertificate
     from trivet.agent.probe import Seen
+    from trivet.agent.revocation_lists import ListStanding
 
 
 def rfc3339(moment: datetime) -> str:
@@ -43,6 +44,20 @@ class Events:
             notAfter=rfc3339(held.validity.not_after),
             nextTry=_next_try(identity, now),
         )
+
+    def list_refreshed(self, standing: ListStanding, told: dict[str, str], now: datetime) -> None:
+        """A CRL was asked for; what was told of it already is not told again."""
+        name = standing.planned.name
+        if standing.changed:
+            end = None if standing.next_update is None else rfc3339(standing.next_update)
+            self.journal.note("listChanged", f"{name} holds a newer CRL", file=name, nextUpdate=end)
+        words = "; ".join(standing.faults)
+        worry = standing.worry(now)
+        if words and told.get(f"list {name}") != words:
+            self.journal.warn("listKept", f"{name} stays as it is: {words}", file=name)
+        if worry and told.get(f"list {name} worry") != worry:
+            self.journal.complain("listInDanger", f"{name}: {worry}", file=name, reason="listInDanger")
+        told[f"list {name}"], told[f"list {name} worry"] = words, worry or ""
 
     def failed(self, planned: PlannedCertificate, answer: Answer, identity: Identity, now: Moment) -> None:
         """A try to renew came to nothing."""

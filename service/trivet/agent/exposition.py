@@ -9,10 +9,11 @@ from trivet.agent.loop.aftermath import Sight
 from trivet.agent.loop.identity import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from trivet.agent.loop import Identity, Moment, Node
+    from trivet.agent.revocation_lists import ListStanding
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Labels = dict[str, str]
@@ -35,7 +36,13 @@ class Tallies:
         counts[name] = counts.get(name, 0) + 1
 
 
-def exposition(node: Node, tallies: Tallies, now: Moment, about: Labels) -> str:
+def exposition(
+    node: Node,
+    tallies: Tallies,
+    now: Moment,
+    about: Labels,
+    lists: Mapping[str, ListStanding] | None = None,
+) -> str:
     """All metrics as text.
 
     Args:
@@ -43,11 +50,13 @@ def exposition(node: Node, tallies: Tallies, now: Moment, about: Labels) -> str:
         tallies: what was counted.
         now: the time.
         about: what the agent is: its mode, the cluster, the node, the version.
+        lists: how the CRLs stand, by name.
     """
     families = [
         ("agent_about", "gauge", "The agent itself; always 1.", [(about, 1.0)]),
         *_certificates(node, tallies, now),
         *_whole(node, tallies, now),
+        *_lists(lists or {}),
     ]
     return "".join(line for family in families for line in _family(*family))
 
@@ -147,6 +156,24 @@ def _whole(node: Node, tallies: Tallies, now: Moment) -> Iterator[Family]:
            [({}, float(tallies.clock_jumps))])  # fmt: skip
     yield ("agent_faults_total", "counter", "Defects of the agent itself, which went on.",
            [({}, float(tallies.faults))])  # fmt: skip
+
+
+def _lists(lists: Mapping[str, ListStanding]) -> Iterator[Family]:
+    yield (
+        "agent_revocation_list_next_update_timestamp_seconds",
+        "gauge",
+        "When the CRL on the disk expires; 0 where there is none that can be read.",
+        [
+            ({"list": name}, 0.0 if one.next_update is None else one.next_update.timestamp())
+            for name, one in lists.items()
+        ],
+    )
+    yield (
+        "agent_revocation_list_fetched",
+        "gauge",
+        "Whether the last question for a newer CRL was answered with one that holds.",
+        [({"list": name}, float(not one.faults)) for name, one in lists.items()],
+    )
 
 
 def _next_try(identity: Identity, now: Moment) -> float:

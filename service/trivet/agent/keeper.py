@@ -15,6 +15,7 @@ from trivet.agent.loop import Answer, AnswerKind, Node, Standing, TaskKind
 from trivet.agent.loop.aftermath import Aftermath, Sight
 from trivet.agent.probe import look
 from trivet.agent.renewing import Asked, Renewing, held_of
+from trivet.agent.revocation_lists import RevocationLists
 from trivet.agent.service import answer_of
 from trivet.agent.trust import refresh
 from trivet.client.errors import ClientError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from trivet.agent.loop import Held, Task
     from trivet.agent.markers import Markers
     from trivet.agent.plan.model import CertificatePlan, Hook, PlannedCertificate
+    from trivet.agent.revocation_lists import ListStanding
     from trivet.agent.service import Service
     from trivet.pki.profiles import AuthorityName
 
@@ -46,6 +48,7 @@ class Keeper:
         spread: whether what is overdue at the start waits a little, by chance.
         node: what the loop knows.
         pairs: what was last read from the disk.
+        lists: the CRLs of the plan, and how each stood when it was last asked for.
     """
 
     plan: CertificatePlan
@@ -59,19 +62,26 @@ class Keeper:
     tallies: Tallies = field(default_factory=Tallies)
     node: Node = field(init=False)
     pairs: dict[str, KeyPair] = field(default_factory=dict, init=False, repr=False)
+    lists: RevocationLists = field(init=False, repr=False)
+    standings: dict[str, ListStanding] = field(default_factory=dict, init=False)
     _complaints: dict[str, str] = field(default_factory=dict, init=False)
     _unanswered: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing known."""
         self.node = self._new_node(self.plan)
+        self.lists = self._new_lists()
+
+    def _new_lists(self) -> RevocationLists:
+        return RevocationLists(self.files, self.plan, self.service.revocation_list)
 
     def _new_node(self, plan: CertificatePlan) -> Node:
         aftermaths = {
             planned.name: Aftermath(planned.hook is not None, planned.probe is not None)
             for planned in plan.certificates
         }
-        return Node.of(aftermaths, self.clocks.now(), spread=self.spread)
+        lists = [planned.name for planned in plan.revocation_lists]
+        return Node.of(aftermaths, self.clocks.now(), lists=lists, spread=self.spread)
 
     def take_plan(self, plan: CertificatePlan) -> None:
         """Go on with another plan; what keeps its name keeps what is known of it."""
@@ -79,6 +89,8 @@ class Keeper:
         kept = {name: state for name, state in self.node.identities.items() if name in fresh.aftermaths}
         self.plan, self.node = plan, replace(fresh, identities=kept, at=self.node.at)
         self.service = replace(self.service, cluster=plan.cluster)
+        self.lists = self._new_lists()
+        self.standings.clear()
         self.pairs.clear()
         self._complaints.clear()
         self.look()
@@ -96,6 +108,8 @@ class Keeper:
                 self.look()
             case TaskKind.BUNDLES:
                 self.fetch_bundles()
+            case TaskKind.LISTS:
+                self.fetch_list(task.name)
             case TaskKind.ASK:
                 self.ask(task.name)
             case TaskKind.RENEW:
@@ -168,6 +182,18 @@ class Keeper:
             )
             if changed.hook is not None:
                 self._run_hook(changed.name, changed.hook)
+
+    def fetch_list(self, name: str) -> None:
+        """Bring one CRL up to date."""
+        planned = next(one for one in self.plan.revocation_lists if one.name == name)
+        standing = self.lists.refresh(planned, self.clocks.wall())
+        self.node = self.node.list_asked(name, planned.interval, self.clocks.now(), self.jitter)
+        self.standings[name] = standing
+        if not standing.faults:
+            self._answered()
+        self._events.list_refreshed(standing, self._complaints, self.clocks.wall())
+        if standing.changed and planned.hook is not None:
+            self._run_hook(name, planned.hook)
 
     def _voucher(self) -> KeyPair | None:
         """A pair by which the service knows this node."""

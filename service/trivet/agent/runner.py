@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from trivet.agent.exposition import exposition
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trivet.agent.plan.model import CertificatePlan
 
 _LONGEST_SLEEP: Final = 60.0
+_A_MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Agent:
                 keeper.node = replace(keeper.node, look_at=now.steady + _LONGEST_SLEEP)
             case TaskKind.BUNDLES:
                 keeper.node = keeper.node.bundles_asked(now, keeper.jitter, answered=False)
+            case TaskKind.LISTS:
+                keeper.node = keeper.node.list_asked(task.name, _A_MINUTE, now, keeper.jitter)
             case TaskKind.ASK:
                 keeper.node = keeper.node.not_advised(task.name, answer, now, keeper.jitter)
             case TaskKind.RENEW:
@@ -138,20 +142,25 @@ class Agent:
         keeper = self.keeper
         now = keeper.clocks.now()
         try:
-            self.publish(exposition(keeper.node, keeper.tallies, now, self.about))
+            self.publish(exposition(keeper.node, keeper.tallies, now, self.about, keeper.standings))
         except OSError as error:
             keeper.journal.warn("metrics", f"the metrics could not be written: {error.strerror or error}")
 
     def run_once(self) -> bool:
-        """Do what is due now, one time. Returns whether every certificate is fresh and served."""
+        """Do what is due now, one time. Returns whether each certificate is fresh and served, and each CRL in force."""
         keeper = self.keeper
         self.begin()
         keeper.fetch_bundles()
+        for planned in keeper.plan.revocation_lists:
+            self.perform(self._task(TaskKind.LISTS, planned.name))
         for name in list(keeper.pairs):
             if not self.signals.is_stopping:
                 self._attend(name)
         self.publish_now()
-        return all(self._is_well(name) for name in keeper.node.aftermaths)
+        lists = (keeper.standings.get(planned.name) for planned in keeper.plan.revocation_lists)
+        return all(self._is_well(name) for name in keeper.node.aftermaths) and all(
+            standing is not None and standing.worry(keeper.clocks.wall()) is None for standing in lists
+        )
 
     def _attend(self, name: str) -> None:
         keeper = self.keeper

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trivet.agent.files import KeyPair
     from trivet.agent.plan.model import PlannedCertificate
     from trivet.client import ClientError, Endpoint
+    from trivet.client.published import Fetched
     from trivet.pki.profiles import AuthorityName
 
 _BY_SLUG: Final = {
@@ -127,6 +128,17 @@ class Service:
             return None
         with self._client(pair) as trivet:
             return trivet.clusters.bundle(self.cluster, authority)
+
+    def revocation_list(
+        self, authority: AuthorityName, key_identifier: str, tag: str | None
+    ) -> Fetched | None:
+        """The complete CRL (DER) of an authority's key, for anybody; None where `tag` is its version still.
+
+        Raises:
+            ClientError: the service refused, or did not answer.
+        """
+        with self._client(None) as trivet:
+            return trivet.published.revocation_list(self.cluster, authority, key_identifier, tag)
 
 
 def _not_trivet() -> UnreachableError:

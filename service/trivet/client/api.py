@@ -8,6 +8,7 @@ from trivet.client.certificates import Certificates, Decisions
 from trivet.client.clusters import Clusters
 from trivet.client.connection import Connection
 from trivet.client.health import Probes
+from trivet.client.published import Published
 from trivet.client.repairs import Repairs
 from trivet.client.revocations import Revocations
 from trivet.client.tokens import AuditRecords, Tokens
@@ -36,6 +37,7 @@ class Client:
         """
         self._connection = Connection(endpoint, transport=transport)
         self.probes = Probes(self._connection, endpoint.url)
+        self.published = Published(self._connection, endpoint.url)
         self.clusters = Clusters(self._connection)
         self.certificates = Certificates(self._connection)
         self.decisions = Decisions(self._connection)

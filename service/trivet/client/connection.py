@@ -109,7 +109,7 @@ class Connection:
         waited, attempt = 0.0, 0
         while True:
             response = self._once(request)
-            if response.is_success:
+            if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
                 return response
             problem = problem_of(response)
             wait = problem.retry_after if problem.retry_after is not None else _FIRST_WAIT * 2**attempt

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PlannedBundle,
         PlannedCertificate,
         PlannedFile,
+        PlannedList,
         ServiceAccountKey,
     )
     from trivet.client.keys import PrivateKey
@@ -161,6 +162,14 @@ class NodeFiles:
         """Put a trust bundle in place. Returns whether anything changed."""
         return self._replace(planned.file, pem)
 
+    def read_list(self, planned: PlannedList) -> bytes | None:
+        """The CRL that is in place; None where there is none."""
+        return content(self.place(planned.file.path))
+
+    def install_list(self, planned: PlannedList, text: bytes) -> bool:
+        """Put a CRL in place. Returns whether anything changed."""
+        return self._replace(planned.file, text)
+
     def embedded_bundle(self, planned: PlannedCertificate | PlannedKubeconfig) -> bytes | None:
         """The trust bundle that a kubeconfig holds, PEM; None where there is none."""
         document = self._kubeconfig(_kubeconfig_file(planned))
@@ -260,6 +269,7 @@ class NodeFiles:
                 done += self._layout(planned.storage).recover()
         files = [kubeconfig.file for kubeconfig in plan.kubeconfigs]
         files += [bundle.file for bundle in plan.trust_bundles]
+        files += [planned.file for planned in plan.revocation_lists]
         if plan.service_account is not None:
             files += [plan.service_account.key, plan.service_account.public_key]
         for file in files:

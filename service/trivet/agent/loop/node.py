@@ -12,7 +12,7 @@ from trivet.agent.loop.answers import AnswerKind
 from trivet.agent.loop.identity import Identity, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from random import Random
 
     from trivet.agent.loop.aftermath import Sight
@@ -36,6 +36,7 @@ class TaskKind(StrEnum):
     HOOK = "hook"
     PROBE = "probe"
     BUNDLES = "bundles"
+    LISTS = "lists"
     RENEW = "renew"
     ASK = "ask"
 
@@ -62,6 +63,7 @@ class Node:
         at: when its files were last looked at.
         look_at: when to look again.
         bundles_at: when to ask for trust bundles again.
+        lists_at: when to ask for each CRL again.
         quiet_until: the service did not answer; nobody asks it before.
     """
 
@@ -70,14 +72,23 @@ class Node:
     at: Moment
     look_at: float
     bundles_at: float
+    lists_at: Mapping[str, float] = field(default_factory=dict)
     quiet_until: float = 0.0
     spread: bool = field(default=True)
 
     @classmethod
-    def of(cls, aftermaths: Mapping[str, Aftermath], now: Moment, *, spread: bool = True) -> Node:
-        """A node that was not looked at yet: each planned name, and what follows its changes."""
+    def of(
+        cls,
+        aftermaths: Mapping[str, Aftermath],
+        now: Moment,
+        *,
+        lists: Iterable[str] = (),
+        spread: bool = True,
+    ) -> Node:
+        """A node that was not looked at yet: each planned name, what follows its changes, and the CRLs."""
         started = {name: aftermath.found(now.steady) for name, aftermath in aftermaths.items()}
-        return cls({}, started, now, now.steady, now.steady, spread=spread)
+        at_once = dict.fromkeys(lists, now.steady)
+        return cls({}, started, now, now.steady, now.steady, at_once, spread=spread)
 
     def looked(self, held: Mapping[str, Held | None], now: Moment, jitter: Random) -> Node:
         """What is on the disk; a certificate that somebody else put there counts as any other."""
@@ -111,6 +122,8 @@ class Node:
     def _asking_tasks(self, now: Moment) -> list[Task]:
         quiet = self.quiet_until
         tasks = [Task(TaskKind.BUNDLES, max(self.bundles_at, quiet))]
+        # Whether or not the service answered others: a CRL is small and urgent.
+        tasks += [Task(TaskKind.LISTS, at, name) for name, at in self.lists_at.items()]
         # One change at a time: the next certificate waits until the last one is served.
         is_settled = all(aftermath.is_settled for aftermath in self.aftermaths.values())
         for name, identity in self.identities.items():
@@ -171,6 +184,11 @@ class Node:
         usual = BUNDLES_EVERY if answered else _BUNDLES_AGAIN
         wait = usual.total_seconds() * jitter.uniform(0.75, 1.25)
         return replace(self, bundles_at=now.steady + wait)
+
+    def list_asked(self, name: str, interval: timedelta, now: Moment, jitter: Random) -> Node:
+        """A CRL was asked for; never later again than the plan says, so that its delay can be stated."""
+        at = now.steady + interval.total_seconds() * jitter.uniform(0.75, 1)
+        return replace(self, lists_at={**self.lists_at, name: at})
 
     def hooked(self, name: str, now: Moment, *, succeeded: bool) -> Node:
         """A hook ran."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.agent.plan.model import (
     CertificatePlan,
     CombinedStorage,
+    Encoding,
     Hook,
     KubeconfigStorage,
     PairStorage,
@@ -15,6 +17,7 @@ from trivet.agent.plan.model import (
     PlannedCertificate,
     PlannedFile,
     PlannedKubeconfig,
+    PlannedList,
     Probe,
     ServiceAccountKey,
 )
@@ -29,7 +32,6 @@ from trivet.pki.validity import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
 
     from trivet.agent.plan.forms import PlanReader
     from trivet.agent.plan.model import EncryptionAlgorithm, Storage
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from trivet.pki.profiles import Profile
 
 API_SERVER_PORT: Final = 6443
+SHORTEST_INTERVAL: Final = timedelta(seconds=5)
 Read = dict[str, Any]
 
 
@@ -58,6 +61,7 @@ class Builder:
         certificates = list(self._certificates(spec.get("certificates") or []))
         embedded, kubeconfigs = self._kubeconfigs(spec.get("kubeconfigs") or [], certificates)
         bundles = tuple(self._bundles(spec.get("trustBundles") or []))
+        lists = tuple(self._lists(spec.get("revocationLists") or [], bundles))
         account = self._service_account(spec.get("serviceAccountKey"))
         self._check_probes(certificates)
         self._check_nesting()
@@ -71,6 +75,7 @@ class Builder:
             certificates=(*certificates, *embedded),
             kubeconfigs=tuple(kubeconfigs),
             trust_bundles=bundles,
+            revocation_lists=lists,
             service_account=account,
         )
 
@@ -270,6 +275,27 @@ class Builder:
             if all(item.get(name) is not None for name in ("name", "authority", "file")):
                 file = self._file(item, pointer, "file", "mode")
                 yield PlannedBundle(item["name"], item["authority"], file, _hook(item.get("hook")))
+
+    def _lists(self, items: list[Read | None], bundles: tuple[PlannedBundle, ...]) -> Iterator[PlannedList]:
+        trusted = {bundle.authority for bundle in bundles}
+        for index, item in enumerate(items):
+            pointer = f"/spec/revocationLists/{index}"
+            if item is None:
+                continue
+            self._claim_name(item, pointer)
+            if not all(item.get(name) is not None for name in ("name", "authority", "file")):
+                continue
+            if item["authority"] not in trusted and self._well_formed("/spec", "trustBundles"):
+                message = f"needs a trust bundle of the authority {item['authority']}, to check the CRL by"
+                self.reader.fault(f"{pointer}/authority", message)
+            interval = item.get("refreshInterval") or SHORTEST_INTERVAL
+            if interval < SHORTEST_INTERVAL:
+                self.reader.fault(f"{pointer}/refreshInterval", "must be at least 5s")
+            file = self._file(item, pointer, "file", "mode")
+            encoding = item.get("format") or Encoding.PEM
+            yield PlannedList(
+                item["name"], item["authority"], file, encoding, interval, _hook(item.get("hook"))
+            )
 
     def _service_account(self, item: Read | None) -> ServiceAccountKey | None:
         pointer = "/spec/serviceAccountKey"

@@ -199,6 +199,16 @@ _FRONT_PROXY_CA: Final = Part(
     "The Front Proxy CA.",
     {"name": "front-proxy-ca", "authority": "front-proxy", "file": f"{_PKI}/front-proxy-ca.crt"},
 )
+_ETCD_CRL: Final = Part(
+    "What the etcd CA revoked, for --client-crl-file and --peer-crl-file. etcd reads it at each handshake, so it needs"
+    " no hook; it refuses everybody while the file is missing.",
+    {
+        "name": "etcd-crl",
+        "authority": "etcd",
+        "file": f"{_PKI}/etcd/ca.crl",
+        "format": "DER",
+    },
+)
 _SERVICE_ACCOUNT: Final = {"keyFile": f"{_PKI}/sa.key", "publicKeyFile": f"{_PKI}/sa.pub", "create": True}
 
 
@@ -209,6 +219,7 @@ class Sections:
     certificates: tuple[Part, ...]
     kubeconfigs: tuple[Part, ...]
     trust_bundles: tuple[Part, ...]
+    revocation_lists: tuple[Part, ...] = ()
     has_service_account: bool = False
 
 
@@ -230,7 +241,7 @@ def _worker(choices: Choices) -> Sections:
 
 
 def _etcd_member(choices: Choices) -> Sections:
-    return Sections(tuple(_etcd(choices)), (), (_ETCD_CA,))
+    return Sections(tuple(_etcd(choices)), (), (_ETCD_CA,), (_ETCD_CRL,))
 
 
 BUILT_IN: Final = {
@@ -283,6 +294,7 @@ def _body(sections: Sections) -> Iterator[str]:
     yield from _section("certificates", sections.certificates, _ON_FILES)
     yield from _section("kubeconfigs", sections.kubeconfigs)
     yield from _section("trustBundles", sections.trust_bundles)
+    yield from _section("revocationLists", sections.revocation_lists)
     if sections.has_service_account:
         yield "  # Signs the tokens of service accounts. The control planes of a cluster share it: the first one makes"
         yield "  # it, the others get a copy before they are provisioned (create: false). It is never replaced."

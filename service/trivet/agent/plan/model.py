@@ -1,10 +1,11 @@
-"""What a node holds: keys, certificates, kubeconfigs, trust bundles. Values only; nothing here touches a disk.
+"""What a node holds: keys, certificates, kubeconfigs, trust bundles, CRLs. Values only; nothing here touches a disk.
 
     CertificatePlan
     ├── certificates: PlannedCertificate…     every identity of the node, those in kubeconfigs included
     │   └── storage: PairStorage | CombinedStorage | KubeconfigStorage
     ├── kubeconfigs: PlannedKubeconfig…       those that name the files of a certificate
     ├── trust_bundles: PlannedBundle…
+    ├── revocation_lists: PlannedList…        for programs that read CRLs
     └── service_account: ServiceAccountKey
 
 Paths are absolute, as on the node; `agent.files` puts them below a root.
@@ -203,6 +204,34 @@ class PlannedBundle:
     hook: Hook | None = None
 
 
+class Encoding(StrEnum):
+    """How a file holds CRLs."""
+
+    DER = "DER"
+    PEM = "PEM"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedList:
+    """A file with the CRL of an authority, for a program that reads one.
+
+    Attributes:
+        name: unique within the plan.
+        authority: whose revocations.
+        file: where they go.
+        encoding: DER holds one CRL, that of the newest CA in the trust bundle; PEM one for each CA.
+        interval: how often to ask whether there is a newer one.
+        hook: to run after a change.
+    """
+
+    name: str
+    authority: AuthorityName
+    file: PlannedFile
+    encoding: Encoding
+    interval: timedelta
+    hook: Hook | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceAccountKey:
     """The key pair that signs service accounts' tokens. All control planes of a cluster share it; never renewed.
@@ -232,6 +261,7 @@ class CertificatePlan:
         certificates: every identity, those in kubeconfigs included.
         kubeconfigs: those that name a certificate's files.
         trust_bundles: whom to trust.
+        revocation_lists: what was revoked, for programs that read CRLs.
         service_account: the pair for service accounts' tokens, on a control plane.
     """
 
@@ -242,6 +272,7 @@ class CertificatePlan:
     certificates: tuple[PlannedCertificate, ...] = ()
     kubeconfigs: tuple[PlannedKubeconfig, ...] = ()
     trust_bundles: tuple[PlannedBundle, ...] = ()
+    revocation_lists: tuple[PlannedList, ...] = ()
     service_account: ServiceAccountKey | None = None
 
     def bundle_of(self, authority: AuthorityName) -> PlannedBundle | None:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from trivet.agent.plan.forms import Choice, Field, Flag, Listing, Members, Schema, Text
-from trivet.agent.plan.model import API_VERSION, KIND, EncryptionAlgorithm
+from trivet.agent.plan.model import API_VERSION, KIND, Encoding, EncryptionAlgorithm
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.names import (
     MAX_SANS,
@@ -195,6 +195,29 @@ BUNDLE = Members(
         _HOOK,
     ),
 )
+REVOCATION_LIST = Members(
+    "RevocationList",
+    (
+        Field("name", NAME, "unique in the plan", required=True),
+        Field(
+            "authority",
+            Choice(tuple(CLUSTER_AUTHORITIES), AuthorityName),
+            "whose CRL; the plan needs a trust bundle of it, by which the CRL is checked",
+            required=True,
+        ),
+        Field("file", PATH, "where it goes", required=True),
+        Field(
+            "format",
+            Choice(tuple(Encoding), Encoding),
+            "DER (one CRL, as etcd reads it) or PEM (one for each CA of the trust bundle, as nginx does)",
+            default="PEM",
+        ),
+        Field("refreshInterval", SPAN, "how often to ask for a newer one; at least 5s", default="30s"),
+        Field("mode", PUBLIC_MODE, "of the file", default="0644"),
+        *_OWNED,
+        _HOOK,
+    ),
+)
 SERVICE_ACCOUNT = Members(
     "ServiceAccountKey",
     (
@@ -247,6 +270,7 @@ SPEC = Members(
         Field("certificates", Listing(CERTIFICATE, MAX_ITEMS), "certificates with their keys"),
         Field("kubeconfigs", Listing(KUBECONFIG, MAX_ITEMS), "kubeconfigs"),
         Field("trustBundles", Listing(BUNDLE, MAX_ITEMS), "whom to trust"),
+        Field("revocationLists", Listing(REVOCATION_LIST, MAX_ITEMS), "CRLs, for programs that read them"),
         Field("serviceAccountKey", SERVICE_ACCOUNT, "the pair for service accounts' tokens"),
     ),
 )
@@ -273,6 +297,7 @@ OBJECTS: Final = (
     CERTIFICATE,
     KUBECONFIG,
     BUNDLE,
+    REVOCATION_LIST,
     SERVICE_ACCOUNT,
     HOOK,
     PROBE,
