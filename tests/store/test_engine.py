@@ -13,7 +13,7 @@ from tests.support import rows
 from tests.support.refused import refused_write
 
 from trivet.pki.errors import ConflictError, InvalidError, UnavailableError
-from trivet.store import clusters, engine
+from trivet.store import clusters, engine, migrate
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.engine import Database, lock_exclusive, lock_shared
 
@@ -221,3 +221,22 @@ def test_a_lock_is_given_back_at_the_end_of_the_transaction(database: Database) 
         _fail()
     with database.write() as connection:
         lock_exclusive(connection, {ONE})
+
+
+def test_a_marking_that_takes_too_long_is_undone_and_told_so(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(postgres_database)
+    migrate.upgrade(database)
+    with database.write() as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "1min"
+        lock_exclusive(connection, {ONE})
+        assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "15min"
+    monkeypatch.setattr(engine, "_MARKING_TIMEOUT", "50ms")
+    told = "nothing of it was done; ask for less at once"
+    with refused_write(database, UnavailableError, told) as connection:
+        lock_exclusive(connection, {ONE})
+        rows.add_cluster(connection, "blue")
+        connection.execute(text("SELECT pg_sleep(5)"))
+    assert _names(database) == []
+    database.dispose()

@@ -111,19 +111,9 @@ def _number(found: x509.CertificateRevocationList) -> int:
 
 
 def _is_whole(found: x509.CertificateRevocationList) -> bool:
-    for extension in found.extensions:
-        value = extension.value
-        if isinstance(value, x509.DeltaCRLIndicator):
-            return False
-        if isinstance(value, x509.IssuingDistributionPoint) and (
-            value.only_contains_user_certs
-            or value.only_contains_ca_certs
-            or value.only_contains_attribute_certs
-            or value.only_some_reasons
-            or value.indirect_crl
-        ):
-            return False
-    return True
+    # An issuingDistributionPoint makes it one of several (RFC 5280 section 5.2.5); the complete one has none.
+    parts = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
+    return not any(isinstance(extension.value, parts) for extension in found.extensions)
 
 
 @dataclass
@@ -165,8 +155,9 @@ class RevocationLists:
             except (BadListError, ClientError) as error:
                 faults.append(str(error))
                 newer = None
-            if newer is not None or former is not None:
-                yield newer or former  # type: ignore[misc]  # one of them is there
+            best = former if newer is None else newer  # not `or`: a CRL without entries is false
+            if best is not None:
+                yield best
 
     def _authorities(self, planned: PlannedList) -> list[x509.Certificate]:
         """The CAs whose CRLs the file holds, by the trust bundle on the disk."""

@@ -30,6 +30,12 @@ _SQLITE_DEFECT = "SQLITE_ERROR"  # a wrong statement or a missing table, which t
 _POSTGRESQL_UNIQUE = "23505"
 # Where the answer to a COMMIT was lost, only the Idempotency-Key tells whether it took place.
 _UNAVAILABLE = "the database cannot be reached or is too busy; try again, with the same Idempotency-Key"
+_TOO_LONG = (
+    "the database gave up what took too long, and nothing of it was done; ask for less at once: a revocation for one"
+    " cluster instead of all, or entries that name fewer certificates"
+)
+_POSTGRESQL_CANCELED = "57014"
+_MARKING_TIMEOUT = "15min"  # enough for millions of certificates; statements otherwise have a minute
 Failure = Literal["unavailable", "busy", "conflict"]
 """How a transaction failed: the database was away, too busy, or another transaction was first."""
 
@@ -176,7 +182,8 @@ def _translated_errors(on_failure: Callable[[Failure], None]) -> Iterator[None]:
         if getattr(error.orig, "sqlite_errorname", None) == _SQLITE_DEFECT:
             raise
         on_failure("unavailable")
-        raise UnavailableError(_UNAVAILABLE) from error
+        has_been_canceled = getattr(error.orig, "sqlstate", None) == _POSTGRESQL_CANCELED
+        raise UnavailableError(_TOO_LONG if has_been_canceled else _UNAVAILABLE) from error
 
 
 def _is_unique_violation(error: exc.IntegrityError) -> bool:
@@ -190,8 +197,13 @@ def lock_shared(connection: Connection, scopes: Iterable[UUID]) -> None:
 
 
 def lock_exclusive(connection: Connection, scopes: Iterable[UUID]) -> None:
-    """Hold the revocation locks of the scopes alone, until the transaction ends."""
+    """Hold the revocation locks of the scopes alone, until the transaction ends.
+
+    What follows may mark every certificate there is, so its statements get more time than others.
+    """
     _lock(connection, "pg_advisory_xact_lock", scopes)
+    if connection.dialect.name != "sqlite":
+        connection.execute(text(f"SET LOCAL statement_timeout = '{_MARKING_TIMEOUT}'"))
 
 
 def _lock(connection: Connection, function: str, scopes: Iterable[UUID]) -> None:

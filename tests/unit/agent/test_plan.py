@@ -11,7 +11,7 @@ import yaml
 from trivet.agent.plan import BadPlanError, CertificatePlan, parse_plan
 from trivet.agent.plan.builtin import BUILT_IN, Choices, built_in_plan, needs_endpoint
 from trivet.agent.plan.document import MAX_BYTES
-from trivet.agent.plan.model import EncryptionAlgorithm, KubeconfigStorage, PairStorage
+from trivet.agent.plan.model import Encoding, EncryptionAlgorithm, KubeconfigStorage, PairStorage
 from trivet.pki.profiles import AuthorityName
 
 PEER: dict[str, Any] = {
@@ -271,3 +271,34 @@ def test_what_is_no_plan_at_all_is_refused_with_its_place(text: str | bytes, tol
 @pytest.mark.timeout(20)
 def test_a_small_file_that_asks_for_much_is_refused_soon(bomb: str) -> None:
     assert faults(bomb)[0].startswith("plan.yaml:")
+
+
+def test_a_revocation_list_is_read_with_its_defaults() -> None:
+    crl = {"name": "crl", "authority": "cluster", "file": "/pki/ca.crl"}
+    (planned,) = read(trustBundles=[CA], revocationLists=[crl]).revocation_lists
+    assert (planned.encoding, planned.interval, planned.file.mode) == (
+        Encoding.PEM,
+        timedelta(seconds=30),
+        0o644,
+    )
+    as_der = crl | {"format": "DER", "refreshInterval": "5s", "hook": {"command": ["nginx", "-s", "reload"]}}
+    (planned,) = read(trustBundles=[CA], revocationLists=[as_der]).revocation_lists
+    assert (planned.encoding, planned.interval) == (Encoding.DER, timedelta(seconds=5))
+    assert planned.hook is not None
+
+
+def test_a_revocation_list_needs_a_trust_bundle_and_is_not_asked_for_without_pause() -> None:
+    crl = {"name": "crl", "authority": "etcd", "file": "/pki/ca.crl", "refreshInterval": "4s"}
+    told = faults_of(trustBundles=[CA], revocationLists=[crl])
+    assert "/spec/revocationLists/0/authority" in told
+    assert "needs a trust bundle of the authority etcd" in told
+    assert "must be at least 5s" in told
+    assert "is the file of" in faults_of(trustBundles=[CA], revocationLists=[crl | {"file": "/pki/ca.crt"}])
+
+
+def test_the_plan_of_an_etcd_member_keeps_the_crl_that_etcd_reads() -> None:
+    (planned,) = parse_plan(
+        built_in_plan("etcd-member", Choices("prod", "etcd-1", addresses=("10.0.0.1",))).encode(), "x"
+    ).revocation_lists
+    assert (planned.authority, planned.encoding) == (AuthorityName.ETCD, Encoding.DER)
+    assert planned.file.path == PurePosixPath("/etc/kubernetes/pki/etcd/ca.crl")
