@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import count
@@ -74,10 +75,11 @@ def add_generation(
     return generation
 
 
-def add_decision(connection: Connection, cluster: Cluster | None) -> Decision:
+def add_decision(connection: Connection, cluster: Cluster | None, **changed: object) -> Decision:
     record = Decision(
         new_id(), START, cluster.id if cluster else None, "token:1", "issue", "admin", "ab" * 32, "issued"
     )
+    record = replace(record, **changed)  # type: ignore[arg-type]
     decisions.add_all(connection, [record])
     return record
 

@@ -54,6 +54,7 @@ class ByToken:
             self.plan.cluster,
             planned.profile.name,
             request,
+            # Also where the profile names no node: a repair waits for what each node holds.
             node=planned.node,
             expiration_seconds=seconds_of(planned),
         )

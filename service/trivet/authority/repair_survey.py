@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -102,8 +102,12 @@ def survey(
     late.sort(key=lambda one: (STAGES.index(stage(one)), one.node or "", one.profile, one.serial))
     heard = _heard(connection, window) if not is_rehearsal else {}
     pending = pending_of(connection, cluster, late, window, found, heard, now)
-    barred = [one for one in pending if not (is_rehearsal and one.plight is Plight.SILENT)]
-    bars = bars_of(cluster, barred, window, now)
+    if is_rehearsal:
+        # Nobody can have been heard of in a window that is not open.
+        pending = [
+            replace(one, plight=Plight.WAITING) if one.plight is Plight.SILENT else one for one in pending
+        ]
+    bars = bars_of(cluster, pending, window, now)
     warnings = _warnings(held, late, window, retention, now) + _strangers(held, heard, cluster)
     return Progress(
         cluster, window, found, recorded, tuple(pending), tuple(bars), tuple(warnings), len(held.abandoned),

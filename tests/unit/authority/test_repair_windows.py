@@ -157,6 +157,7 @@ def test_a_rehearsal_opens_and_notes_nothing(fleet: Fleet) -> None:
     assert (rehearsed.state, rehearsed.total, rehearsed.fresh) == ("rehearsal", 3, 0)
     assert states(rehearsed) == {"etcd": "current", "api-server": "waiting", "rest": "waiting"}
     assert kinds(rehearsed) == []  # nobody can have been heard of yet
+    assert set(plights(rehearsed).values()) == {"waiting"}
     assert set(fleet.try_all().values()) == {"expired"}
     assert changes(fleet) == []
 
