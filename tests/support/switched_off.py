@@ -18,14 +18,14 @@ from unittest.mock import patch
 
 import httpx
 import yaml
-from tests.support.agent_node import OF_CLUSTERS
 from tests.unit.cli.running import installed
 
 from trivet.agent.files import NodeFiles
 from trivet.agent.plan import CertificatePlan, load_plan
 from trivet.agent.plan.builtin import Choices, built_in_plan
 from trivet.agent.plan.model import PlannedCertificate
-from trivet.agent.provisioning import Provisioning, carry_out
+from trivet.agent.provisioning import Provisioning
+from trivet.agent.steps import carry_out
 from trivet.authority.application import Issuance
 from trivet.authority.context import Authority
 from trivet.authority.install import OPERATOR
@@ -130,13 +130,13 @@ class SwitchedOff:
         authority = build_authority(self.installation.settings)
         source = EndingAt(replace(authority, clock=lambda: end - SHORTEST))
         with self.administrator() as trivet:
-            bundles = {name: trivet.clusters.bundle(CLUSTER, name) for name in OF_CLUSTERS}
-        for node in self.nodes.values():
-            steps = Provisioning(
-                NodeFiles(node.root), node.plan, source, bundles, lambda: datetime.now(UTC)
-            ).steps()
-            faults = [(outcome.step.name, outcome.fault) for outcome in carry_out(steps) if outcome.fault]
-            assert faults == [], faults
+            for node in self.nodes.values():
+                by_token = Provisioning.by_token(
+                    trivet, node.plan, NodeFiles(node.root), lambda: datetime.now(UTC)
+                )
+                steps = replace(by_token, source=source).steps()
+                faults = [(outcome.step.name, outcome.fault) for outcome in carry_out(steps) if outcome.fault]
+                assert faults == [], faults
         authority.database.dispose()
 
     def command(self, *arguments: object) -> list[str]:

@@ -65,10 +65,11 @@ class Remembered(Generic[_K, _V]):
 
 @dataclass(frozen=True, slots=True)
 class SeenTurns:
-    """The stages of a repair whose turn had come, and when that was counted."""
+    """The stages of a repair whose turn had come, when that was counted, and the ends that were noted then."""
 
     at: datetime
     begun: frozenset[Stage]
+    noted: frozenset[Stage]
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,8 @@ def _seen_turns(
     now: datetime,
 ) -> frozenset[Stage]:
     """The stages whose turn has come, counted no more often than is of use: thousands may wait and ask."""
-    last = authority.memory.turns.get(window.id)
-    if last is not None and timedelta(0) <= now - last.at < _LOOK_EVERY:
+    last, noted = authority.memory.turns.get(window.id), frozenset(events)
+    if last is not None and last.noted == noted and timedelta(0) <= now - last.at < _LOOK_EVERY:
         return last.begun
     tallies = tallies_of(holdings(connection, window.cluster_id), window, now)
     found = turns(tallies, events, window.opened_at, window.patience, now)
@@ -140,7 +140,7 @@ def _seen_turns(
     begun = frozenset(each for each in STAGES if has_turn(found, each)) | (
         last.begun if last else frozenset()
     )
-    authority.memory.turns.put(window.id, SeenTurns(now, begun))
+    authority.memory.turns.put(window.id, SeenTurns(now, begun, noted))
     return begun
 
 

@@ -63,7 +63,8 @@ def show_bars(repair: Repair) -> None:
         return
     typer.echo("What bars the way:")
     for bar in repair["bars"]:
-        typer.echo(f"- {bar['identities']} identities: {printable(bar['detail'])}")
+        noun = "identity" if bar["identities"] == 1 else "identities"
+        typer.echo(f"- {bar['identities']} {noun}: {printable(bar['detail'])}")
         if bar["command"]:
             typer.echo(f"    {printable(bar['command'])}")
 

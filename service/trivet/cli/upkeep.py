@@ -104,7 +104,10 @@ def budget(context: typer.Context, name: Name, output: Output = Format.TABLE) ->
     if found["seconds"] is None:
         typer.echo(f"{name} holds nothing")
         return
-    typer.echo(f"{name} survives {span_of(found['seconds'])}, until {found['endsAt']}")
+    if found["seconds"] > 0:
+        typer.echo(f"{name} survives {span_of(found['seconds'])}, until {found['endsAt']}")
+    else:
+        typer.echo(f"{name} does not survive: its first certificate ended at {found['endsAt']}")
     show_list(map(_node, found["nodes"]), output, _BUDGET)
 
 
