@@ -85,6 +85,11 @@ class Renewing:
                 self.unanswered.pop(planned.name, None)
             return answer, None
         except NotAsAskedError as error:
+            asked = self.unanswered.get(planned.name)
+            if asked is not None and asked.former.not_valid_after_utc > self.now():
+                del self.unanswered[
+                    planned.name
+                ]  # while it is in force it may renew anew, by another request
             return Answer(AnswerKind.NOT_AS_ASKED, str(error)), None
         except FileFaultError as fault:
             return Answer(AnswerKind.FILES, str(fault)), None

@@ -27,6 +27,7 @@ from trivet.agent.loop.aftermath import Sight
 from trivet.agent.runner import Agent
 from trivet.agent.service import Service
 from trivet.client import Endpoint
+from trivet.client.errors import UnreachableError
 from trivet.client.keys import build_request, new_key
 from trivet.pki.keys import KeyAlgorithm
 from trivet.pki.profiles import AuthorityName
@@ -425,6 +426,34 @@ def test_what_somebody_else_put_in_place_while_the_service_was_asked_stays(make_
     assert not node.agent(service=lying(node, meanwhile)).run_once()
     assert node.pair("kubelet-client").certificate == theirs[0].certificate
     assert "somebody else has replaced" in node.lines("notAsAsked")[0]["message"]
+
+
+def test_after_a_lost_answer_it_asks_again_with_the_same_request_and_gets_the_same_certificate(
+    make_node: MakeNode,
+) -> None:
+    # An expired certificate renews once in a repair: another key would be refused.
+    node = make_node(COMBINED)
+    node.time.advance(DUE)
+    asked = Service(node.endpoint, "demo", node.time.wall)
+    made: list[str] = []
+
+    def deaf_once(planned: Any, pair: KeyPair, request: bytes) -> str:  # noqa: ANN401
+        made.append(asked.renew(planned, pair, request))
+        if len(made) == 1:
+            message = "the answer was lost"
+            raise UnreachableError(message)
+        return made[-1]
+
+    agent = node.agent(service=lying(node, deaf_once))
+    assert not agent.run_once()
+    agent.keeper.renew("kubelet-client")
+    assert made[0] == made[1]
+    (planned,) = node.plan.certificates
+    assert node.files.read(planned) is not None
+    assert node.pair("kubelet-client").certificates_pem.decode() in made[0]
+    node.time.advance(DUE)
+    agent.keeper.renew("kubelet-client")
+    assert made[2] != made[1]
 
 
 def test_a_token_in_the_settings_is_not_sent(make_node: MakeNode) -> None:

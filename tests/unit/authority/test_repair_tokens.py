@@ -20,6 +20,9 @@ from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
 from trivet.authority.repair_survey import Progress
 from trivet.authority.repair_tokens import create_repair_token
+from trivet.authority.request_rules import Subject, assess
+from trivet.pki.approval import Submitter, SubmitterKind
+from trivet.pki.csr import parse_certificate_request
 from trivet.pki.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -295,3 +298,21 @@ class TestMaking:
         assert {one.profile for one in held} == {CLIENT, SERVING, "kube-apiserver-client"}
         assert (made.node, made.window.ends_at) == ("w", opened.window.opened_at + timedelta(hours=2))
         assert len(secret) == 57
+
+
+def test_a_token_that_was_used_re_admits_a_node_that_was_held_back_from_bootstrapping(
+    fleet: Fleet, secret: str
+) -> None:
+    authority, clock = fleet.world.authority, fleet.world.clock
+
+    def obstacle() -> str:
+        request = parse_certificate_request(csr("system:node:w", ("system:nodes",), key=8))
+        cluster_id = fleet.held["v", CLIENT].cluster_id
+        assert cluster_id is not None
+        subject = Subject(cluster_id, Submitter(SubmitterKind.BOOTSTRAP), CLIENT, "w", request)
+        with authority.database.read() as connection:
+            return assess(connection, subject, authority.policy, clock.now).reason
+
+    assert "is held back" in obstacle()
+    fleet.by_token(secret, "w", CLIENT)
+    assert "is held back" not in obstacle()
