@@ -74,6 +74,8 @@ class Trial:
         self.load.stop()
         self.load.repeat(_REPEATED)
         self.load.ask_for_the_revoked(_REPEATED)
+        code, found = self.service.proof()
+        assert code == 0, found
         self.service.stop()
         self.verdict = verify(self.journal, self.database_url)
         # On a machine that is busy with something else a start alone, without any fault, may take as long.

@@ -146,6 +146,20 @@ class Service:
         lines = self.log.read_text().splitlines()
         return [line for line in lines if _level(line) == "critical" or "a defect" in line]
 
+    def proof(self) -> tuple[int, str]:
+        """Export what was decided and verify it, as an auditor does; the exit code, and what was said."""
+        path = self.folder / "audit.jsonl"
+        with path.open("wb") as output:
+            subprocess.run(
+                [str(TRIVET), "--config", ".trivet/trivet.toml", "audit", "export"],
+                cwd=self.folder, env=self._environment, check=True, stdout=output,
+            )  # fmt: skip
+        verify = [str(TRIVET), "--config", ".trivet/trivet.toml", "audit", "verify", str(path), "-o", "json"]
+        done = subprocess.run(
+            verify, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def stop(self) -> None:
         """End it as an operator does, and demand that it ends well."""
         self.supervisor.send_signal(signal.SIGTERM)

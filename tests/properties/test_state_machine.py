@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 from tests.properties.model import EVERYWHERE, Holder, Issued, Model, Rule
 from tests.support.clock import Clock
+from tests.support.proof import complaints, exported, verified
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, prepare_database
 
@@ -30,6 +31,7 @@ from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate, issue_all
 from trivet.authority.revoke import create_revocation, delete_revocation, replace_revocation
+from trivet.authority.seal import seal
 from trivet.pki.errors import ConflictError, ExpiredError, RevokedError
 from trivet.pki.manifest import RenewRevocation
 from trivet.pki.revocation import Entry, EntryKind
@@ -322,6 +324,17 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, hours: float, ticks: int) -> None:
         self.clock.advance(hours=hours, seconds=ticks / 1_000_000)
 
+    @rule()
+    def seal(self) -> None:
+        seal(self.world.authority)
+
+    @rule(leaves_well=st.booleans())
+    def another_process_takes_over(self, leaves_well: bool) -> None:  # noqa: FBT001
+        if leaves_well:
+            self.world.authority.ledger.release(self.world.authority)
+        self.world.authority.database.dispose()
+        self.world = World(make_authority(self.url, self.clock), self.clock)
+
     # What holds at all times.
 
     @invariant()
@@ -355,3 +368,8 @@ def test_whatever_is_done_in_any_order_the_database_does_what_the_model_says(dat
             suppress_health_check=list(HealthCheck),
         ),
     )
+    authority = make_authority(database_url, Clock())
+    report = verified(authority, exported(authority))
+    assert complaints(report) == []
+    assert report.decisions > 1000
+    authority.database.dispose()

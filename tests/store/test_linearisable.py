@@ -11,6 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def _assert_linear(outcome: Outcome, rounds: int) -> None:
     assert outcome.late == []
     assert outcome.unmarked == []
+    assert outcome.proof == []
     # It was a race: some requests came before the revocation of their round, and some after it.
     assert outcome.issued > rounds / 4
     assert outcome.refused > rounds / 4

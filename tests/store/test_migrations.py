@@ -54,7 +54,9 @@ def _schema(database: Database) -> set[tuple[str, ...]]:
 
 def _unordered(sql: str | None) -> str:
     """Put the lines of a CREATE TABLE, which come in any order, in one."""
-    lines = re.sub(r"[ \t]+", " ", (sql or "").replace('"', "")).split("\n")
+    # SQLite puts a column that was added later on the line of the one before it.
+    whole = re.sub(r", (?=[a-z0-9_]+ [A-Z])", ",\n", re.sub(r"[ \t]+", " ", (sql or "").replace('"', "")))
+    lines = whole.split("\n")
     return "\n".join(sorted(line.strip().rstrip(",").strip() for line in lines))
 
 

@@ -62,12 +62,10 @@ def test_audit_records_are_listed_newest_first_by_cluster(connection: Connection
         )
         for n in range(6)
     ]
-    for record in records:
-        audit.add(connection, record)
-    newest = records[::-1]
-    assert audit.page(connection, None, None, 10) == newest
+    newest = [audit.add(connection, record) for record in records][::-1]
+    assert audit.page(connection, None, None, 6) == newest
     assert audit.page(connection, None, None, 2) == newest[:2]
-    assert audit.page(connection, None, newest[1].id, 10) == newest[2:]
+    assert audit.page(connection, None, newest[1].id, 4) == newest[2:]
     assert audit.page(connection, cluster.id, None, 10) == [newest[0], newest[2], newest[4]]
 
 

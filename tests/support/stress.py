@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, select
+from tests.support.proof import complaints, exported, verified
 from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.signing_requests import csr
 from tests.support.stress_fleet import REQUESTER, add_fleet
@@ -79,6 +80,7 @@ class Outcome:
 
     Attributes:
         late: issued though the request began after the acknowledgement of a revocation that names it.
+        proof: what verifying an export of all that was decided finds.
         unmarked: stands unrevoked in the database, though a standing entry names it.
         left: how many certificates of the fleets stand unrevoked.
     """
@@ -89,6 +91,7 @@ class Outcome:
     unmarked: list[Attempt]
     seconds: float
     left: int
+    proof: list[str]
 
 
 class _Target(NamedTuple):
@@ -271,7 +274,8 @@ def _received(results: Queue[T], processes: list[SpawnProcess]) -> T:
 
 def _judge(course: _Course, made: list[Attempt], acknowledged: dict[int, int], seconds: float) -> Outcome:
     issued = [attempt for attempt in made if attempt.serial is not None]
-    database = course.world().authority.database
+    authority = course.world().authority
+    database, proof = authority.database, complaints(verified(authority, exported(authority)))
     with database.read() as connection:
         query = select(certificates.c.serial).where(certificates.c.revoked_at.is_(None))
         unrevoked = set(connection.execute(query).scalars())
@@ -284,4 +288,5 @@ def _judge(course: _Course, made: list[Attempt], acknowledged: dict[int, int], s
         unmarked=[attempt for attempt in issued if attempt.serial in unrevoked],
         seconds=seconds,
         left=left,
+        proof=proof,
     )

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trivet.authority import application as applications
-from trivet.authority.judge import identity_of, keys_of
+from trivet.authority.judge import identity_of, voucher_of
 from trivet.pki.errors import Refusal, UnavailableError
+from trivet.pki.judgement import compared_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
     from trivet.authority.application import Application
+    from trivet.pki.judgement import Voucher
     from trivet.pki.names import Names
     from trivet.pki.profiles import AuthorityName
     from trivet.pki.revocation import Identity, Key
@@ -45,12 +47,14 @@ class Draft:
         node: that it is for.
         identity: what entries are compared with.
         keys: under which the entries are stored that could match.
+        voucher: the certificate that vouches for the application, as entries are compared with it.
     """
 
     names: Names
     node: str | None
     identity: Identity
     keys: frozenset[Key]
+    voucher: Voucher | None = None
 
 
 @dataclass(slots=True)
@@ -152,6 +156,7 @@ def draft(case: Case) -> None:
     except Refusal as refusal:
         case.flaw = refusal
         return
-    voucher = case.application.voucher
-    identity = identity_of(names, request.spki_sha256, voucher)
-    case.draft = Draft(names, node, identity, keys_of(identity, voucher))
+    current = case.application.voucher
+    identity = identity_of(names, request.spki_sha256, current)
+    voucher = voucher_of(current) if current else None
+    case.draft = Draft(names, node, identity, compared_keys(identity, voucher), voucher)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from trivet.authority.ledger import Ledger
 from trivet.authority.memory import Memory
 from trivet.pki.repair import LONGEST_EXPIRED
 from trivet.pki.serials import SERIAL_BITS, SerialNumber, serial_from_random
@@ -97,6 +98,7 @@ class Authority:
         clock: gives the time, aware and in UTC.
         random_bits: gives that many unpredictable bits, as `secrets.randbits` does.
         memory: what this process remembers of the database.
+        ledger: the chains of decisions that this process writes to.
     """
 
     database: Database
@@ -106,6 +108,7 @@ class Authority:
     random_bits: Callable[[int], int]
     policy: Policy = field(default_factory=Policy)
     memory: Memory = field(default_factory=Memory)
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def engine(self) -> Engine:

@@ -50,7 +50,7 @@ def record_refusal(
     refusal: Refusal,
 ) -> None:
     """Leave the decision record of a refusal that came before the wish was read, and note its id in the refusal."""
-    with authority.database.write() as connection:
+    with authority.ledger.chain(authority) as chain, authority.database.write() as connection:
         now = authority.clock()
         found = clusters.find(connection, cluster) if cluster is not None else None
         decision = Decision(
@@ -65,7 +65,8 @@ def record_refusal(
             reason=refusal.slug,
             detail=refusal.detail,
             request_id=requester.request_id,
+            **chain.place,
         )
-        decisions.add_all(connection, [decision])
+        decisions.add_all(connection, [chain.link(decision)])
     refusal.decision = str(decision.id)
     measures.decided(found, _UNREAD, action, refusal)

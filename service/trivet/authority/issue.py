@@ -61,7 +61,8 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         UnavailableError: the database cannot be reached; nothing was issued.
     """
     cases = [_begin(authority, application) for application in applications]
-    with authority.database.write() as connection:
+    # The chain's end moves on once the transaction has committed; the chain outlives the transaction.
+    with authority.ledger.chain(authority) as chain, authority.database.write() as connection:
         began = perf_counter()
         for case in cases:
             _find_cluster(authority, connection, case)
@@ -79,7 +80,7 @@ def issue_all(authority: Authority, applications: Sequence[Application]) -> list
         signed = perf_counter()
         repair_gate.use_up(connection, cases, now)
         settle_keys(connection, cases)
-        results = results_of(authority, cases, ground.versions, now)
+        results = results_of(authority, cases, ground.versions, now, chain)
         request_gate.settle(connection, cases, requests, now)
         issuing.write(connection, results, now)
     _measure(len(cases), checked - began, signed - checked, perf_counter() - signed)

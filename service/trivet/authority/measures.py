@@ -163,6 +163,11 @@ def ocsp_recalled() -> None:
     meters.OCSP_RECALLED.inc()
 
 
+def proof_is_damaged() -> None:
+    """Count that the database no longer has what this process knows to be stored or sealed."""
+    meters.AUDIT_FAULTS.inc()
+
+
 def request_began() -> None:
     """Note that a request is being answered."""
     meters.IN_FLIGHT.inc()

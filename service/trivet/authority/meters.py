@@ -70,6 +70,7 @@ IN_FLIGHT = _sum("trivet_http_requests_in_flight", "HTTP requests that are being
 CHORES = _counter("trivet_chore_runs_total", "Chores that were done, or failed.", "chore", "result")
 CHORE_DUE = _least("trivet_chore_due_timestamp_seconds", "When a chore falls due next; the earliest of all workers.", "chore")
 HTTPS_END = _least("trivet_https_not_after_timestamp_seconds", "End of the service's own HTTPS certificate; the earliest of all workers.", "authority")
+AUDIT_FAULTS = _counter("trivet_audit_faults_total", "Records or checkpoints that the database lost or changed, found while sealing.")
 WORKERS = _sum("trivet_workers", "Processes that answer requests.")
 OCSP = _counter("trivet_ocsp_requests_total", "OCSP requests, by what was said: good, revoked, unknown, several, or an error of RFC 6960.", "result")
 OCSP_RECALLED = _counter("trivet_ocsp_recalled_total", "OCSP requests answered with what was signed before.")

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from trivet.authority.budget import BudgetMonitor
 from trivet.authority.measures import cluster_label
 from trivet.pki.pem import from_der
-from trivet.store import clusters, monitoring, requests
+from trivet.store import chains, clusters, monitoring, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,12 +37,14 @@ class Standing:
         clusters: how many there are.
         budgets: when the first certificate of each cluster ends, as samples.
         pending: by cluster, how many certificate requests wait for an approver.
+        sealed: when the last checkpoint was made.
     """
 
     ends: dict[Series, datetime] = field(default_factory=dict)
     clusters: int = 0
     budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
     pending: dict[str, int] = field(default_factory=dict)
+    sealed: datetime | None = None
 
 
 class Monitor:
@@ -69,13 +71,15 @@ class Monitor:
             found = monitoring.trusted_generations(connection)
             self._learn(connection, found)
             pending = self._pending(connection)
+            checkpoint = chains.last_checkpoint(connection)
         ends: dict[Series, datetime] = {}
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
             ends[series] = min(self._ends[generation.id], ends.get(series, self._ends[generation.id]))
         self._budgets.read()
         known = {generation.cluster for generation in found} - {None}
-        self.standing = Standing(ends, len(known), self._budgets.samples(), pending)
+        sealed = checkpoint.made_at if checkpoint else None
+        self.standing = Standing(ends, len(known), self._budgets.samples(), pending, sealed)
 
     def _pending(self, connection: Connection) -> dict[str, int]:
         waiting = requests.pending_by_cluster(connection)
@@ -147,6 +151,10 @@ class StandingCollector(Collector):
             "Certificate requests that wait for an approver.",
             [({"cluster": cluster}, count) for cluster, count in self.standing.pending.items()],
         )
+        if self.standing.sealed is not None:
+            text = "When the last checkpoint sealed what was decided until then."
+            moment = self.standing.sealed.timestamp()
+            yield _gauge("trivet_audit_checkpoint_timestamp_seconds", text, [({}, moment)])
         if self.ahead is not None:
             text = "By how much the database's clock is ahead of the service's."
             yield _gauge("trivet_database_clock_ahead_seconds", text, [({}, self.ahead)])

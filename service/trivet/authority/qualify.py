@@ -112,6 +112,6 @@ def judge_all(connection: Connection, cases: Sequence[Case], ground: Ground, now
     for case in cases:
         if case.outcome is not None or case.cluster is None or case.draft is None:
             continue
-        case.considered, ban = judge(case.draft, case.application.voucher, case.cluster.id, candidates, now)
+        case.considered, ban = judge(case.draft, case.cluster.id, candidates, now)
         if ban is not None:
             case.outcome = banned(ban, is_renewal=case.application.current is not None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from trivet.authority.case import IssuedCertificate
-from trivet.authority.judge import described_identity
 from trivet.pki.errors import Refusal
+from trivet.pki.judgement import described_identity, described_voucher
 from trivet.pki.search import certificate_keys
 from trivet.pki.serials import serial_hex
 from trivet.store.certificates import StoredCertificate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trivet.authority.case import Case
     from trivet.authority.context import Authority
     from trivet.pki.plan import Plan
+    from trivet.store.chains import Chain, Place
 
 
 def stored_certificate(case: Case, plan: Plan, der: bytes, now: datetime) -> StoredCertificate:
@@ -52,15 +54,18 @@ def stored_certificate(case: Case, plan: Plan, der: bytes, now: datetime) -> Sto
 
 
 def results_of(
-    authority: Authority, cases: Sequence[Case], versions: Mapping[UUID, int], now: datetime
+    authority: Authority, cases: Sequence[Case], versions: Mapping[UUID, int], now: datetime, chain: Chain
 ) -> Results:
-    """What a batch leaves. Every refusal is told the id of its record; a repetition leaves nothing."""
+    """What a batch leaves, its records linked to the chain.
+
+    Every refusal is told the id of its record; a repetition leaves nothing.
+    """
     records, issued, superseded = [], [], []
     for case in cases:
         outcome = case.outcome
         if isinstance(outcome, IssuedCertificate) and outcome.replayed:
             continue
-        records.append(_record(authority, case, versions, now))
+        records.append(chain.link(_record(authority, case, versions, now, chain.place)))
         if isinstance(outcome, Refusal):
             outcome.decision = str(records[-1].id)
         elif outcome is not None and case.draft is not None:
@@ -70,7 +75,9 @@ def results_of(
     return Results(records, issued, superseded)
 
 
-def _record(authority: Authority, case: Case, versions: Mapping[UUID, int], now: datetime) -> Decision:
+def _record(
+    authority: Authority, case: Case, versions: Mapping[UUID, int], now: datetime, place: Place
+) -> Decision:
     application, outcome = case.application, case.outcome
     refusal = outcome if isinstance(outcome, Refusal) else None
     consulted = case.considered is not None and case.cluster is not None
@@ -88,8 +95,22 @@ def _record(authority: Authority, case: Case, versions: Mapping[UUID, int], now:
         cluster_version=versions.get(case.cluster.id) if consulted and case.cluster else None,
         global_version=versions.get(ALL_CLUSTERS) if consulted else None,
         considered=case.considered or [],
-        identity=described_identity(case.draft.identity) if case.draft else None,
+        identity=_described(case),
         serial=outcome.stored.serial if isinstance(outcome, IssuedCertificate) else None,
         parent_serial=application.voucher.serial if application.voucher else None,
         request_id=application.requester.request_id,
+        certificate_sha256=(
+            hashlib.sha256(outcome.stored.der).hexdigest() if isinstance(outcome, IssuedCertificate) else None
+        ),
+        **place,
     )
+
+
+def _described(case: Case) -> dict[str, Any] | None:
+    """All that the entries were compared with, so that anybody can compare again."""
+    if case.draft is None:
+        return None
+    identity = described_identity(case.draft.identity)
+    if case.draft.voucher is not None:
+        identity["voucher"] = described_voucher(case.draft.voucher)
+    return identity

@@ -15,7 +15,8 @@ from trivet.authority.guard import guarded
 from trivet.authority.preview import scope_cluster
 from trivet.authority.standing import difference, new_entries, standing_object
 from trivet.pki.errors import ConflictError, Fault, IdempotencyError
-from trivet.store import marking, revocations
+from trivet.pki.proof.lines import digest
+from trivet.store import history, marking, revocations
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.engine import lock_exclusive
 from trivet.store.revocations import StoredRevocation
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.pki.manifest import RenewRevocation
     from trivet.store.clusters import Cluster
+    from trivet.store.revocations import StandingEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,16 @@ class Revoked:
     marked: int = 0
     warnings: Sequence[str] = ()
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the version of a revocation set changed, and how many certificates it marked."""
+
+    version: int
+    added: Sequence[StandingEntry]
+    removed: Sequence[StandingEntry]
+    marked: int = 0
 
 
 def create_revocation(
@@ -100,7 +112,8 @@ def create_revocation(
         )
         revocations.add(connection, stored, version)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
-        _audit(authority, connection, requester, "revocation.create", stored, marked)
+        change = Change(version, entries, (), marked)
+        _audit(authority, connection, requester, "revocation.create", stored, change)
     measures.revocation_changed("create", found, added=len(entries), marked=marked)
     return Revoked(stored, marked, outlook.warnings)
 
@@ -149,7 +162,8 @@ def replace_revocation(
         changed = replace(changed, version=version, entries=entries)
         revocations.update_object(connection, changed)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
-        _audit(authority, connection, requester, "revocation.replace", changed, marked)
+        change = Change(version, fresh, removed, marked)
+        _audit(authority, connection, requester, "revocation.replace", changed, change)
     measures.revocation_changed("replace", found, added=len(fresh), marked=marked)
     return Revoked(changed, marked, outlook.warnings)
 
@@ -175,7 +189,8 @@ def delete_revocation(
         version = revocations.next_version(connection, standing.scope)
         revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
         revocations.mark_deleted(connection, standing.id, now)
-        _audit(authority, connection, requester, "revocation.delete", standing, 0)
+        change = Change(version, (), standing.entries)
+        _audit(authority, connection, requester, "revocation.delete", standing, change)
     measures.revocation_changed("delete", found, added=0, marked=0)
 
 
@@ -194,9 +209,17 @@ def _audit(
     requester: Requester,
     action: str,
     revocation: StoredRevocation,
-    marked: int,
+    change: Change,
 ) -> None:
+    """Leave a record of the change, by whose hash nobody can later say that it was another one."""
     name = f"{revocation.namespace}/{revocation.name}"
-    cluster_id = None if revocation.scope == ALL_CLUSTERS else revocation.scope
-    details = {"version": revocation.version, "entries": len(revocation.entries), "marked": marked}
+    scope = revocation.scope
+    entries = digest(history.change_line(scope, change.version, change.added, change.removed))
+    details = {
+        "version": revocation.version,
+        "entries": len(revocation.entries),
+        "marked": change.marked,
+        "set": {"scope": str(scope), "version": change.version, "sha256": entries},
+    }
+    cluster_id = None if scope == ALL_CLUSTERS else scope
     record.change(authority, connection, requester, action, name, cluster_id, details)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trivet.bootstrap.composition import check_startable, key_encryption_key, shown_url
+from trivet.bootstrap.composition import check_startable, key_encryption_key, opened, shown_url
 from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import is_private
-from trivet.bootstrap.findings import Finding, bad, good
+from trivet.bootstrap.findings import Finding, State, bad, good, skipped
+from trivet.store import chains
 from trivet.store.migrate import newest_revision
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ def diagnose_service(settings: ServerSettings) -> Iterator[Finding]:
         )
         return
     yield _key_file(settings)
-    yield _installation(settings)
+    found = _installation(settings)
+    yield found
+    if found.state is State.GOOD:
+        yield _proof(settings)
 
 
 def _key_file(settings: ServerSettings) -> Finding:
@@ -46,3 +50,14 @@ def _installation(settings: ServerSettings) -> Finding:
         return bad("database", what, remedy.strip() or "make it reachable with this database_url")
     found = f"{shown_url(settings)} has schema {newest_revision()}"
     return good("database", f"{found}; the key-encryption key opens its keys, the clock is within validity")
+
+
+def _proof(settings: ServerSettings) -> Finding:
+    with opened(settings) as database, database.read() as connection:
+        last = chains.last_checkpoint(connection)
+    if last is None:
+        return skipped(
+            "proof", "nothing was sealed yet; `trivet serve` does that as soon as there is something"
+        )
+    made_at = f"{last.made_at:%Y-%m-%dT%H:%M:%SZ}"
+    return good("proof", f"checkpoint {last.number} sealed at {made_at} what was decided until then")

@@ -26,6 +26,7 @@ from trivet.bootstrap.metrics import CountedWorkers, Footprint, shared_metrics
 from trivet.bootstrap.plain import PlainPort
 from trivet.bootstrap.pruning import Pruning
 from trivet.bootstrap.requests import RequestChores
+from trivet.bootstrap.sealing import Sealing, seal_at_the_end
 from trivet.pki.errors import UnavailableError
 from trivet.settings.server import service_url
 from trivet.store import idempotency
@@ -193,6 +194,7 @@ class Worker:
             Chore("looking after repair windows", self._look_after_repairs, authority.clock()),
             *RequestChores(authority).chores(),
             Chore("renewing OCSP responders", self._renew_responders, authority.clock()),
+            *Sealing(authority, timedelta(seconds=settings.checkpoint_seconds)).chores(),
             *Pruning(authority, retention, keep_detached=settings.prune == "detach").chores(),
         ]
         if self._https is not None:
@@ -206,7 +208,13 @@ class Worker:
             metrics_public=settings.metrics_public,
         )
         offload, answering = Offload(), Answering(authority)
-        app = create_app(authority, options=options, offload=offload, answering=answering)
+        app = create_app(
+            authority,
+            options=options,
+            offload=offload,
+            answering=answering,
+            at_end=lambda: seal_at_the_end(authority),
+        )
         if self._plain is None:
             return app
         beside = create_plain_app(authority, offload, answering, options=options)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trivet import __version__
-from trivet.cli import certificates, database, plan, repair, revocations, tokens, upkeep
+from trivet.cli import audit, certificates, database, plan, repair, revocations, tokens, upkeep
 from trivet.cli.agent import agent
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor
@@ -55,6 +55,7 @@ app.command()(revoke)
 app.add_typer(revocations.app)
 app.add_typer(repair.app)
 app.add_typer(tokens.app)
+app.add_typer(audit.app)
 app.add_typer(database.app)
 
 

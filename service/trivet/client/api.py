@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from trivet.client.audit import AuditRecords
 from trivet.client.certificates import Certificates, Decisions
 from trivet.client.clusters import Clusters
 from trivet.client.connection import Connection
@@ -11,7 +12,7 @@ from trivet.client.health import Probes
 from trivet.client.published import Published
 from trivet.client.repairs import Repairs
 from trivet.client.revocations import Revocations
-from trivet.client.tokens import AuditRecords, Tokens
+from trivet.client.tokens import Tokens
 from trivet.client.upkeep import Upkeep
 
 if TYPE_CHECKING:

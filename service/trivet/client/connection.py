@@ -12,7 +12,7 @@ from trivet.client.endpoint import credentials, trust, why_unreachable
 from trivet.client.errors import ProblemError, ProblemFault, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trivet.client.endpoint import Endpoint
 
@@ -104,6 +104,26 @@ class Connection:
         if body is not None:
             extra["Content-Type"], sent["content"] = body
         return self._tried(self._http.build_request(method, path, headers=extra, **sent))
+
+    def stream(self, path: str, *, query: Mapping[str, str | int | None]) -> Iterator[bytes]:
+        """Get an answer piece by piece, however long it is.
+
+        Raises:
+            ProblemError: the service refused.
+            UnreachableError: there was no answer, or it broke off.
+        """
+        given = {key: value for key, value in query.items() if value is not None}
+        try:
+            with self._http.stream("GET", path, params=given) as response:
+                if not response.is_success:
+                    response.read()
+                    raise problem_of(response)
+                yield from response.iter_bytes()
+        except httpx.TimeoutException as error:
+            message = f"{self._endpoint.url} did not answer within {self._endpoint.timeout:g} s"
+            raise UnreachableError(message) from error
+        except httpx.TransportError as error:
+            raise UnreachableError(why_unreachable(self._endpoint, error)) from error
 
     def _tried(self, request: httpx.Request) -> httpx.Response:
         waited, attempt = 0.0, 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trivet.client.connection import Connection
-    from trivet.client.schemas import AuditRecord, CreatedToken, Token
+    from trivet.client.schemas import CreatedToken, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,3 @@ class Tokens:
     def delete(self, token: str) -> None:
         """Make a token worthless."""
         self.connection.send("DELETE", f"tokens/{quote(token, safe='')}")
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecords:
-    """The operations on audit records."""
-
-    connection: Connection
-
-    def list(self, limit: int | None = None) -> Iterator[AuditRecord]:
-        """What was changed, and by whom."""
-        return each(self.connection, "audit-records", limit=limit)

@@ -61,6 +61,7 @@ class ServerSettings(LayeredSettings):
         rate_per_second: requests a second that one requester may send in the long run.
         burst: requests that one requester may send at once.
         log_level: the least level that is logged.
+        checkpoint_seconds: how often what was decided is sealed by a signed checkpoint.
         shutdown_seconds: how long requests in flight may take when the service ends.
     """
 
@@ -95,6 +96,7 @@ class ServerSettings(LayeredSettings):
     rate_per_second: float = Field(default=50, gt=0)
     burst: int = Field(default=200, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    checkpoint_seconds: int = Field(default=60, ge=1, le=86_400)
     shutdown_seconds: int = Field(default=30, ge=1)
 
     @field_validator("names", mode="before")

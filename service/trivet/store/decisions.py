@@ -32,6 +32,10 @@ class Decision:
         global_version: the same of the set that holds in all clusters.
         considered: the entries that shared a key with the request: `{"entry", "kind", "value", "matched"}` each.
         identity: the names, key hash and serials that the entries were compared with.
+        certificate_sha256: of the certificate that was issued.
+        chain: that the record belongs to; None where it was made before there were chains.
+        position: in the chain, from 1.
+        previous_sha256: of the line of the record before it (`store.chains.line_of`).
     """
 
     id: UUID
@@ -51,6 +55,10 @@ class Decision:
     serial: str | None = None
     parent_serial: str | None = None
     request_id: str | None = None
+    certificate_sha256: str | None = None
+    chain: int | None = None
+    position: int | None = None
+    previous_sha256: str | None = None
 
 
 _RANDOM_BITS = 80  # of a UUIDv7, after the milliseconds (RFC 9562 section 5.7)
@@ -69,6 +77,13 @@ def get(connection: Connection, decision_id: UUID) -> Decision | None:
     """The decision of that id."""
     row = connection.execute(select(decisions).where(decisions.c.id == decision_id)).first()
     return Decision(**{name: getattr(row, name) for name in _FIELDS}) if row else None
+
+
+def of_chain(connection: Connection, chain: int, after: int, limit: int) -> list[Decision]:
+    """The records of a chain in its order, from the one after that position."""
+    query = select(decisions).where(decisions.c.chain == chain, decisions.c.position > after)
+    rows = connection.execute(query.order_by(decisions.c.position).limit(limit))
+    return [Decision(**{name: getattr(row, name) for name in _FIELDS}) for row in rows]
 
 
 def of_serial(connection: Connection, cluster_id: UUID, serial: str) -> Decision | None:

@@ -52,8 +52,9 @@ _CLAIM: Final = """
 _CLAIMED: Final = "SELECT fingerprint, reference FROM idempotency_keys WHERE requester = ? AND key = ?"
 _DECISION: Final = """
     INSERT INTO decisions (id, decided_at, cluster_id, requester, action, profile, request_sha256, verdict, reason,
-        detail, cluster_version, global_version, considered, identity, serial, parent_serial, request_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        detail, cluster_version, global_version, considered, identity, serial, parent_serial, request_id,
+        certificate_sha256, chain, position, previous_sha256)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SERIAL: Final = "INSERT INTO serials (serial, generation_id, certificate_id, parent_id) VALUES (?, ?, ?, ?)"
 _CERTIFICATE: Final = """
@@ -169,4 +170,5 @@ def _decision(one: Decision) -> tuple[object, ...]:
         one.id.hex, _text(one.decided_at), _hex(one.cluster_id), one.requester, one.action, one.profile,
         one.request_sha256, one.verdict, one.reason, one.detail, one.cluster_version, one.global_version,
         _json(one.considered), _json(one.identity), one.serial, one.parent_serial, one.request_id,
+        one.certificate_sha256, one.chain, one.position, one.previous_sha256,
     )  # fmt: skip

@@ -70,11 +70,12 @@ _OBJECT = (
     "annotations",
 )
 
-_ENTRY = select(
+ENTRIES = select(
     revocation_entries,
     revocations.c.namespace.label("object_namespace"),
     revocations.c.name.label("object_name"),
 ).join(revocations, revocations.c.id == revocation_entries.c.revocation_id)
+"""Entries, standing or not, with the names of their objects."""
 
 
 def add_set(connection: Connection, scope: UUID) -> None:
@@ -209,8 +210,8 @@ def page(
 
 def entries_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, StandingEntry]:
     """Entries, standing or not."""
-    query = _ENTRY.where(revocation_entries.c.id.in_(list(ids)))
-    return {row.id: _standing_entry(row) for row in connection.execute(query)}
+    query = ENTRIES.where(revocation_entries.c.id.in_(list(ids)))
+    return {row.id: standing_entry(row) for row in connection.execute(query)}
 
 
 def still_stand(connection: Connection, ids: Collection[UUID]) -> frozenset[UUID]:
@@ -224,18 +225,19 @@ def _with_entries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stor
     if not rows:
         return []
     entries: dict[UUID, list[StandingEntry]] = {row.id: [] for row in rows}
-    query = _ENTRY.where(
+    query = ENTRIES.where(
         revocation_entries.c.revocation_id.in_(list(entries)), revocation_entries.c.removed_in.is_(None)
     ).order_by(revocation_entries.c.position)
     for row in connection.execute(query):
-        entries[row.revocation_id].append(_standing_entry(row))
+        entries[row.revocation_id].append(standing_entry(row))
     return [
         StoredRevocation(**{name: getattr(row, name) for name in _OBJECT}, entries=tuple(entries[row.id]))
         for row in rows
     ]
 
 
-def _standing_entry(row: Row[Any]) -> StandingEntry:
+def standing_entry(row: Row[Any]) -> StandingEntry:
+    """The entry of a row of `ENTRIES`."""
     entry = Entry(EntryKind(row.kind), row.value, row.not_before, row.description, row.include_renewed)
     return StandingEntry(
         row.id, row.revocation_id, row.scope, row.position, entry, f"{row.object_namespace}/{row.object_name}"

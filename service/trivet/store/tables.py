@@ -119,8 +119,14 @@ decisions = Table(
     Column("serial", ByteText, nullable=True),
     Column("parent_serial", ByteText, nullable=True),
     Column("request_id", String, nullable=True),
+    # What was issued, and the record's place in its chain; null in records from before there were chains.
+    Column("certificate_sha256", String(64), nullable=True),
+    Column("chain", BigInteger, nullable=True),
+    Column("position", BigInteger, nullable=True),
+    Column("previous_sha256", String(64), nullable=True),
     CheckConstraint("verdict IN ('issued', 'refused')", name="verdict"),
     Index(None, "cluster_id", "id"),
+    Index(None, "chain", "position"),
     postgresql_partition_by="RANGE (id)",
 )
 
@@ -246,6 +252,8 @@ revocation_entries = Table(
     # The versions of its scope's set between which the entry stood; removed entries stay, for auditors.
     Column("added_in", BigInteger, nullable=False),
     Column("removed_in", BigInteger, nullable=True),
+    Index(None, "scope", "added_in"),
+    Index(None, "scope", "removed_in"),
 )
 
 revocation_entry_keys = Table(
@@ -483,6 +491,9 @@ audit_records = Table(
     Column("cluster_id", ForeignKey("clusters.id"), nullable=True),
     Column("details", Json, nullable=False),
     Column("request_id", String, nullable=True),
+    # The place in the chain of the audit trail; null in records from before there was one.
+    Column("position", BigInteger, nullable=True, unique=True),
+    Column("previous_sha256", String(64), nullable=True),
     Index(None, "cluster_id", "id"),
 )
 
@@ -498,4 +509,39 @@ ocsp_responders = Table(
     # When the next one is due; that of one not made yet is when it was first wanted.
     Column("renew_at", UtcDateTime, nullable=False, index=True),
     Column("leased_until", UtcDateTime, nullable=True),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    # Without gaps, so that one that is missing is missed. Number 1 is the audit trail; the others hold decisions.
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("opening", String, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    # Nobody writes to it from then on; null for the audit trail, which never ends.
+    Column("expires_at", UtcDateTime, nullable=True),
+    # The checkpoint that closed it.
+    Column("closed_in", BigInteger, nullable=True),
+    # The last record of the audit trail, whose writers take turns; that of other chains is with their one writer.
+    Column("position", BigInteger, nullable=False),
+    Column("head", String(64), nullable=False),
+    Index(
+        "ix_chains_open",
+        "number",
+        sqlite_where=text("closed_in IS NULL"),
+        postgresql_where=text("closed_in IS NULL"),
+    ),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    # What was signed, with its signature, and the hash that the next one carries.
+    Column("line", String, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # Whether it says that records were pruned: what explains why they are missing, and so goes with every export.
+    Column("prunes", Boolean, nullable=False),
+    Index(None, "made_at"),
 )

@@ -35,7 +35,7 @@ from trivet.web.rest import BODY_SCHEMAS, router
 from trivet.web.rest.direct import DirectRoutes, Fork
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from fastapi import FastAPI, Request
     from starlette.types import ASGIApp
@@ -71,10 +71,18 @@ def create_app(
     options: WebOptions | None = None,
     offload: Offload | None = None,
     answering: Answering | None = None,
+    at_end: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Build the ASGI application over an authority.
 
     `offload` and `answering` may be shared with `create_plain_app`; they end with this application.
+
+    Args:
+        authority: the context.
+        options: what the operator chose.
+        offload: runs use cases.
+        answering: answers OCSP requests.
+        at_end: is called once the last request was answered.
     """
     chosen = options or WebOptions()
     offload, issuing, answering = offload or Offload(), Issuing(authority), answering or Answering(authority)
@@ -85,6 +93,7 @@ def create_app(
         await asyncio.to_thread(issuing.close)
         await asyncio.to_thread(answering.close)
         offload.close()
+        await asyncio.to_thread(at_end)
 
     app = FastAPIOffline(
         title="Trivet",

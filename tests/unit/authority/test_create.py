@@ -141,7 +141,7 @@ class TestImport:
         actions = {
             change.object: change.action for change in list_changes(today.authority, OPERATOR, None, 9)
         }
-        assert actions == {"blue": "cluster.create", "green": "cluster.import"}
+        assert actions == {"blue": "cluster.create", "green": "cluster.import", "chain 1": "proof.begin"}
 
     def test_a_folder_is_imported_once(self, today: World, roots: Roots) -> None:
         # Certificates of one cluster must mean nothing in another.

@@ -85,7 +85,10 @@ def test_an_issuance_leaves_its_decision(world: World) -> None:
     body = csr("system:node:node-1")
     issued = world.issue(request=body, requester=requester)
     decision = world.decision(issued.stored.decision_id)
-    assert decision == Decision(
+    assert (decision.chain, decision.position) == (2, 1)
+    assert decision.certificate_sha256 == hashlib.sha256(issued.stored.der).hexdigest()
+    unchained = replace(decision, certificate_sha256=None, chain=None, position=None, previous_sha256=None)
+    assert unchained == Decision(
         id=issued.stored.decision_id,
         decided_at=world.clock.now,
         cluster_id=issued.stored.cluster_id,
@@ -301,12 +304,14 @@ class TestFailure:
     def test_a_wrong_key_encryption_key_gives_no_certificate(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
+        world.issue()  # the chain for the record of the refusal was opened while the key was right
         wrong = KeyEncryptionKey(bytes(range(1, 33)))
         blind = World(replace(world.authority, keyring=Keyring(wrong)), world.clock)
         _refused(blind, UnavailableError, Issuance("blue", "admin", CSR))
         assert "does not open" in caplog.text
 
     def test_an_authority_without_an_active_generation_issues_nothing(self, world: World) -> None:
+        world.issue()
         with world.authority.database.write() as connection:
             connection.execute(text("UPDATE generations SET state = 'retired'"))
         _refused(world, NotFoundError, Issuance("blue", "admin", CSR))

@@ -164,7 +164,7 @@ def test_what_arrives_while_a_batch_is_in_flight_shares_the_next(
         tickets = [queue.put(OPERATOR, wish(f"node-{number}"), number) for number in range(20)]
         assert queue.waiting == 20
     assert gate.sizes == [1, 20]
-    assert len(transactions) == 2
+    assert len(transactions) == 3  # the first opens the chain of their records
     assert len({serial_of(ticket) for ticket in tickets}) == 20
     assert delivered.batches[1] == tickets  # first come, first served
     assert counted(world, "certificates") == 21

@@ -14,7 +14,8 @@ from tests.support.signing_requests import key_hash
 from tests.support.world import World
 
 from trivet.authority.case import Draft
-from trivet.authority.judge import banned, identity_of, judge, keys_of
+from trivet.authority.judge import banned, identity_of, judge, voucher_of
+from trivet.pki.judgement import compared_keys
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store.certificates import StoredCertificate
 from trivet.store.clusters import ALL_CLUSTERS
@@ -37,13 +38,14 @@ def _standing(current: StoredCertificate, *entries: Entry, scope: UUID | None = 
 
 def _draft(current: StoredCertificate | None) -> Draft:
     identity = identity_of(NAMES, key_hash(1), current)
-    return Draft(NAMES, "node-1", identity, keys_of(identity, current))
+    voucher = voucher_of(current) if current else None
+    return Draft(NAMES, "node-1", identity, compared_keys(identity, voucher), voucher)
 
 
 def _ban(current: StoredCertificate, *standing: StandingEntry, is_renewal: bool = True) -> Entry | None:
     assert current.cluster_id is not None
     renewed = current if is_renewal else None
-    _, ban = judge(_draft(renewed), renewed, current.cluster_id, standing, NOW)
+    _, ban = judge(_draft(renewed), current.cluster_id, standing, NOW)
     return ban.entry if ban else None
 
 
@@ -111,7 +113,7 @@ def test_all_that_shares_a_key_is_considered_in_order_and_nothing_else(current: 
         entry(EntryKind.GROUP, "others"),
         entry(EntryKind.COMMON_NAME, "system:node:node-1"),
     )
-    considered, ban = judge(_draft(None), None, current.cluster_id, standing[::-1], NOW)
+    considered, ban = judge(_draft(None), current.cluster_id, standing[::-1], NOW)
     assert [(one["value"], one["matched"], one["notBefore"]) for one in considered] == [
         ("system:nodes", False, "2026-11-24T12:00:00.250000+00:00"),
         ("system:node:node-1", True, None),

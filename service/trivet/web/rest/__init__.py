@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from trivet.web.rest import (
     audit,
+    audit_export,
     authorities,
     bootstrap,
     certificates,
@@ -36,6 +37,7 @@ for module in (
     audit,
 ):
     router.include_router(module.router)
+router.include_router(audit_export.router)
 
 BODY_SCHEMAS = (
     schemas.BootstrapTokenCreate,
