@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from trivet.pki.judgement import bars, comes_into_question, compared_keys, read_identity, read_voucher
-from trivet.pki.kubernetes import SERVICE_PROFILE
+from trivet.pki.kubernetes import ALL_PROFILES
+from trivet.pki.profiles import AuthorityName
 from trivet.pki.proof.lines import parsed_time
 from trivet.pki.revocation import Entry, EntryKind, entry_keys, matches
 
@@ -169,7 +170,9 @@ def _matched(matched: bool) -> str:  # noqa: FBT001
 def _without_entries(decision: Line) -> Iterator[str]:
     if decision["verdict"] != "issued":
         return
-    if decision["cluster"] is not None or decision["profile"] != SERVICE_PROFILE.name:
+    profile = ALL_PROFILES.get(decision["profile"])
+    # What the service authority signs belongs to no cluster, and so no entry names it.
+    if decision["cluster"] is not None or profile is None or profile.authority is not AuthorityName.SERVICE:
         yield "it was issued without a look at the revocation entries"
 
 
