@@ -40,9 +40,7 @@ def upgrade() -> None:
         audit_records.add_column(sa.Column("position", sa.BigInteger(), nullable=True))
         audit_records.add_column(sa.Column("previous_sha256", _HASH, nullable=True))
         audit_records.create_unique_constraint(op.f("uq_audit_records_position"), ["position"])
-    op.create_index(
-        op.f("ix_revocation_entries_scope_added_in"), "revocation_entries", ["scope", "added_in"]
-    )
+    op.create_index(op.f("ix_revocation_entries_scope_added_in"), "revocation_entries", ["scope", "added_in"])
     op.create_index(
         op.f("ix_revocation_entries_scope_removed_in"), "revocation_entries", ["scope", "removed_in"]
     )
@@ -81,9 +79,7 @@ def _make_chains() -> None:
         sa.Column("head", _HASH, nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_chains")),
     )
-    op.create_index(
-        "ix_chains_open", "chains", ["number"], sqlite_where=is_open, postgresql_where=is_open
-    )
+    op.create_index("ix_chains_open", "chains", ["number"], sqlite_where=is_open, postgresql_where=is_open)
 
 
 def _make_checkpoints() -> None:
