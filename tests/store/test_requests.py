@@ -128,10 +128,10 @@ def test_nothing_that_is_asked_of_many_requests_reads_them_all(flooded: tuple[Co
             connection, cluster.id, RequestFilter(username="token:10"), None, 50
         ),
         "find": lambda: requests.find(connection, cluster.id, "csr-00077"),
-        "count of one": lambda: requests.count_pending(connection, cluster.id, "token:10", 100),
-        "count kept of one": lambda: requests.count_kept(connection, cluster.id, "token:10", 100),
-        "count": lambda: requests.count_pending(connection, quiet.id, None, 100),
-        "count kept": lambda: requests.count_kept(connection, quiet.id, None, 100),
+        "count of one": lambda: requests.has_pending(connection, cluster.id, "token:10", 100),
+        "count kept of one": lambda: requests.has_kept(connection, cluster.id, "token:10", 100),
+        "count": lambda: requests.has_pending(connection, quiet.id, None, 100),
+        "count kept": lambda: requests.has_kept(connection, quiet.id, None, 100),
         "left over": lambda: requests.approved_before(connection, START, 100),
         "collect": lambda: requests.collect(connection, early, 5),
     }
@@ -141,13 +141,17 @@ def test_nothing_that_is_asked_of_many_requests_reads_them_all(flooded: tuple[Co
         assert TABLE not in scanned(connection, *plans), (what, plans)
 
 
-def test_counts_stop_at_the_most_that_matters(flooded: tuple[Connection, Cluster]) -> None:
+def test_there_are_so_many_and_not_one_more(flooded: tuple[Connection, Cluster]) -> None:
     connection, cluster = flooded
-    assert requests.count_pending(connection, cluster.id, None, 100) == 100
-    assert requests.count_pending(connection, cluster.id, "token:10", 100) == 0
-    assert requests.count_kept(connection, cluster.id, "token:10", 100) == 1
-    assert requests.count_kept(connection, cluster.id, None, FLOOD * 2) == FLOOD + 1
-    assert requests.pending_by_cluster(connection) == {cluster.id: FLOOD * 4 // 5 + 1}
+    waiting = FLOOD * 4 // 5 + 1
+    assert requests.has_pending(connection, cluster.id, None, waiting)
+    assert not requests.has_pending(connection, cluster.id, None, waiting + 1)
+    assert not requests.has_pending(connection, cluster.id, "token:10", 1)
+    assert requests.has_kept(connection, cluster.id, "token:10", 1)
+    assert not requests.has_kept(connection, cluster.id, "token:10", 2)
+    assert requests.has_kept(connection, cluster.id, None, FLOOD + 1)
+    assert not requests.has_kept(connection, cluster.id, None, FLOOD + 2)
+    assert requests.pending_by_cluster(connection) == {cluster.id: waiting}
 
 
 def test_what_has_had_its_time_is_collected_a_few_at_a_time_the_oldest_first(

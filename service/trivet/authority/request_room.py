@@ -36,17 +36,17 @@ def check_room(connection: Connection, limits: RequestLimits, requester: Request
     is_guest = requester.role is Role.BOOTSTRAP
     waiting_places = limits.pending_in_cluster // 2 if is_guest else limits.pending_in_cluster
     places = limits.kept_in_cluster // 2 if is_guest else limits.kept_in_cluster
-    if requests.count_pending(connection, cluster.id, username, limits.pending) >= limits.pending:
+    if requests.has_pending(connection, cluster.id, username, limits.pending):
         message = (
             f"{limits.pending} requests of {username} wait already in the cluster {cluster.name}; {_WAY_OUT}"
         )
         raise RateLimitedError(message, _WAIT)
-    if requests.count_pending(connection, cluster.id, None, waiting_places) >= waiting_places:
+    if requests.has_pending(connection, cluster.id, None, waiting_places):
         message = f"{waiting_places} requests wait already in the cluster {cluster.name}; {_WAY_OUT}"
         raise RateLimitedError(message, _WAIT)
-    if requests.count_kept(connection, cluster.id, username, limits.kept) >= limits.kept:
+    if requests.has_kept(connection, cluster.id, username, limits.kept):
         message = f"{username} has {limits.kept} requests in the cluster {cluster.name}; {_DECIDED}"
         raise RateLimitedError(message, _WAIT)
-    if requests.count_kept(connection, cluster.id, None, places) >= places:
+    if requests.has_kept(connection, cluster.id, None, places):
         message = f"the cluster {cluster.name} has {places} requests; {_DECIDED}"
         raise RateLimitedError(message, _WAIT)

@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from trivet import __version__
-from trivet.cli import audit, certificates, database, plan, repair, revocations, tokens, upkeep
+from trivet.cli import (
+    audit,
+    bootstrap_tokens,
+    certificates,
+    database,
+    inventory,
+    plan,
+    repair,
+    requests,
+    revocations,
+    tokens,
+    upkeep,
+)
 from trivet.cli.agent import agent
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor
@@ -51,6 +63,9 @@ app.command()(check_expiration)
 app.command()(agent)
 app.command()(repair_node)
 app.add_typer(certificates.app)
+app.add_typer(requests.app)
+app.add_typer(inventory.app)
+app.add_typer(bootstrap_tokens.app)
 app.command()(revoke)
 app.add_typer(revocations.app)
 app.add_typer(repair.app)

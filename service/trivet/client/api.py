@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from trivet.client.audit import AuditRecords
+from trivet.client.bootstrap import BootstrapTokens
 from trivet.client.certificates import Certificates, Decisions
 from trivet.client.clusters import Clusters
 from trivet.client.connection import Connection
 from trivet.client.health import Probes
+from trivet.client.inventory import Inventory
 from trivet.client.published import Published
 from trivet.client.repairs import Repairs
+from trivet.client.requests import Requests
 from trivet.client.revocations import Revocations
 from trivet.client.tokens import Tokens
 from trivet.client.upkeep import Upkeep
@@ -42,6 +45,9 @@ class Client:
         self.clusters = Clusters(self._connection)
         self.certificates = Certificates(self._connection)
         self.decisions = Decisions(self._connection)
+        self.requests = Requests(self._connection)
+        self.bootstrap_tokens = BootstrapTokens(self._connection)
+        self.inventory = Inventory(self._connection)
         self.revocations = Revocations(self._connection)
         self.upkeep = Upkeep(self._connection)
         self.repairs = Repairs(self._connection)

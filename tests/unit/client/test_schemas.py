@@ -6,11 +6,11 @@ from typing import Any, is_typeddict
 import pytest
 
 from trivet.bootstrap.document import openapi_document
-from trivet.client import repair_schemas, revocation_schemas, schemas
+from trivet.client import repair_schemas, request_schemas, revocation_schemas, schemas
 
 TYPES = {
     name: kind
-    for module in (schemas, revocation_schemas, repair_schemas)
+    for module in (schemas, revocation_schemas, repair_schemas, request_schemas)
     for name, kind in vars(module).items()
     if is_typeddict(kind) and name != "Page"
 }
