@@ -60,9 +60,9 @@ class RequestLimits:
     """
 
     pending: int = 100
-    pending_in_cluster: int = 10_000
+    pending_in_cluster: int = 5_000
     kept: int = 5_000
-    kept_in_cluster: int = 20_000
+    kept_in_cluster: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
