@@ -62,7 +62,7 @@ class ListStanding:
     def worry(self, now: datetime) -> str | None:
         """What is wrong with what is in place, in words; None where all is well."""
         if self.next_update is None or self.this_update is None:
-            return "there is no CRL that can be read; etcd and nginx refuse everybody until there is"
+            return "there is no CRL that can be read; etcd refuses everybody until there is, and nginx does not start"
         if self.next_update <= now:
             return f"its CRL has expired at {self.next_update:%Y-%m-%dT%H:%M:%SZ}; nginx refuses everybody"
         if self.next_update - now < (self.next_update - self.this_update) / _WORRY:

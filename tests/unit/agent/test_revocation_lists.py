@@ -208,7 +208,7 @@ def test_while_the_service_is_away_the_list_stays_and_its_end_is_told_in_time(no
 
 def test_a_missing_list_is_a_worry(node: Node) -> None:
     node.given.is_away = True
-    assert "refuse everybody" in str(node.refresh().worry(NOW))
+    assert "refuses everybody" in str(node.refresh().worry(NOW))
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\x01", b"-----BEGIN X509 CRL-----\nAA\n"])
