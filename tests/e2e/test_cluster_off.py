@@ -88,3 +88,40 @@ def test_a_cluster_that_was_off_past_expiry_waits_and_comes_back_with_one_comman
     times = {stage: [one["issuedAt"] for one in issued if one["stage"] == stage] for stage in STAGES}
     assert max(times["etcd"]) <= min(times["api-server"])
     assert max(times["api-server"]) <= min(times["rest"])
+
+
+def test_after_revocation_by_serial_and_by_group_one_time_tokens_bring_the_nodes_back(
+    cluster: SwitchedOff,
+) -> None:
+    # The cluster is alive again; now its kubelets' certificates are revoked.
+    before = held(cluster)
+    serial = before["worker-1"]["kubelet-client"][0]
+    with ExitStack() as stack:
+        stack.enter_context(cluster.serving())
+        for entry in (("--serial", serial), ("--group", "system:nodes", "--not-before", "now")):
+            revoked = cluster.run("revoke", *entry, "-c", CLUSTER, "--yes")
+            assert revoked.returncode == 0, revoked.stderr
+        worker = cluster.nodes["worker-1"]
+        with cluster.agent(worker):
+            await_that(lambda: has_said(worker, "revoked"), "the agent does not say that it was revoked")
+        assert "trivet repair token" in worker.said("revoked")[0]["message"]
+        assert worker.certificates() == before["worker-1"]
+        refused = cluster.run("repair-node", "-f", worker.root / "plan.yaml", "--root", worker.root)
+        assert refused.returncode == 1, refused.stdout + refused.stderr
+        log = cluster.folder / "repair.log"
+        following = stack.enter_context(cluster.started(log, "repair", CLUSTER))
+        await_that(lambda: b"repair window" in log.read_bytes(), "no window was opened")
+        for name, node in cluster.nodes.items():
+            secret = cluster.folder / f"{name}.token"
+            made = cluster.run("repair", "token", CLUSTER, name, "--out", secret)
+            assert made.returncode == 0, made.stderr
+            asked = ("-f", node.root / "plan.yaml", "--root", node.root, "--repair-token", secret)
+            done = cluster.run("repair-node", *asked)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert following.wait(60) == 0
+    assert "Every identity is fresh." in log.read_text()
+    for name, former in before.items():
+        for certificate, (number, _) in cluster.nodes[name].certificates().items():
+            assert (
+                certificate not in {"kubelet-client", "kubelet-serving"} or number != former[certificate][0]
+            )
