@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from threading import Event
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -99,6 +100,7 @@ class Authority:
         random_bits: gives that many unpredictable bits, as `secrets.randbits` does.
         memory: what this process remembers of the database.
         ledger: the chains of decisions that this process writes to.
+        news: set when a use case committed what CRLs should tell; whoever publishes waits for it and clears it.
     """
 
     database: Database
@@ -109,6 +111,7 @@ class Authority:
     policy: Policy = field(default_factory=Policy)
     memory: Memory = field(default_factory=Memory)
     ledger: Ledger = field(default_factory=Ledger)
+    news: Event = field(default_factory=Event)
 
     @property
     def engine(self) -> Engine:

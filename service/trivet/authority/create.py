@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester, authorize
+from trivet.authority.publish import begin_lists
 from trivet.pki.errors import ConflictError, Fault, InvalidError
 from trivet.pki.keys import IssuerPrivateKey, spki
 from trivet.pki.names import parse_cluster_name
@@ -89,8 +90,10 @@ def create_cluster(
         _check_unknown(connection, roots)
         for root, (certificate, key) in roots.items():
             add_authority(authority, connection, cluster.id, root, certificate, key)
+        begin_lists(authority, connection, cluster.id)
         how = "cluster.import" if imported is not None else "cluster.create"
         record.change(authority, connection, requester, how, name, cluster.id, {})
+    authority.news.set()
     return cluster
 
 

@@ -48,6 +48,7 @@ def tell_clusters_apart(*, wanted: bool) -> None:
     """Say whether series carry the names of clusters, before anything is counted."""
     _Clusters.told_apart = wanted
     _decision.cache_clear()
+    _crls.cache_clear()
 
 
 def tells_clusters_apart() -> bool:
@@ -212,3 +213,19 @@ def chore_due(name: str, due: datetime) -> None:
 def https_certificate(not_after: datetime) -> None:
     """Say when the HTTPS certificate of this process ends."""
     meters.HTTPS_END.labels("service").set(not_after.timestamp())
+
+
+def crl_published(cluster: str, authority: str, seconds: float) -> None:
+    """Count a CRL, or a shard of one, that was published; and the time that it took."""
+    _crls(cluster, authority).inc()
+    meters.CRL_TIMES.observe(seconds)
+
+
+@cache
+def _crls(cluster: str, authority: str) -> Counter:
+    return meters.CRLS.labels(cluster_label(cluster), authority)
+
+
+def crl_failed() -> None:
+    """Count a CRL that did not come out as planned."""
+    meters.CRLS_FAILED.inc()

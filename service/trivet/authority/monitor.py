@@ -35,6 +35,7 @@ class Standing:
     Attributes:
         ends: by cluster, authority and state, the earliest end of a CA certificate.
         clusters: how many there are.
+        crls: by cluster and authority, the earliest thisUpdate and nextUpdate of a CRL.
         budgets: when the first certificate of each cluster ends, as samples.
         pending: by cluster, how many certificate requests wait for an approver.
         sealed: when the last checkpoint was made.
@@ -42,6 +43,7 @@ class Standing:
 
     ends: dict[Series, datetime] = field(default_factory=dict)
     clusters: int = 0
+    crls: dict[tuple[str, str], tuple[datetime, datetime]] = field(default_factory=dict)
     budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
     pending: dict[str, int] = field(default_factory=dict)
     sealed: datetime | None = None
@@ -72,6 +74,7 @@ class Monitor:
             self._learn(connection, found)
             pending = self._pending(connection)
             checkpoint = chains.last_checkpoint(connection)
+            times = monitoring.crl_times(connection)
         ends: dict[Series, datetime] = {}
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
@@ -79,7 +82,7 @@ class Monitor:
         self._budgets.read()
         known = {generation.cluster for generation in found} - {None}
         sealed = checkpoint.made_at if checkpoint else None
-        self.standing = Standing(ends, len(known), self._budgets.samples(), pending, sealed)
+        self.standing = Standing(ends, len(known), _earliest(times), self._budgets.samples(), pending, sealed)
 
     def _pending(self, connection: Connection) -> dict[str, int]:
         waiting = requests.pending_by_cluster(connection)
@@ -106,6 +109,17 @@ class Monitor:
         new = [generation.id for generation in found if generation.id not in self._ends]
         for key, der in monitoring.certificates_of(connection, new).items():
             self._ends[key] = from_der(der).not_valid_after_utc
+
+
+def _earliest(
+    times: Iterable[tuple[str, str, datetime, datetime]],
+) -> dict[tuple[str, str], tuple[datetime, datetime]]:
+    found: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+    for cluster, name, this_update, next_update in times:
+        series = (cluster_label(cluster), name)
+        known = found.get(series, (this_update, next_update))
+        found[series] = (min(known[0], this_update), min(known[1], next_update))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry asks for its hash
@@ -141,6 +155,12 @@ class StandingCollector(Collector):
                 for key, end in self.standing.ends.items()
             ],
         )
+        for place, (name, text) in enumerate(_CRL_TIMES):
+            samples = [
+                (dict(zip(_LABELS, key, strict=False)), times[place].timestamp())
+                for key, times in self.standing.crls.items()
+            ]
+            yield _gauge(name, text, samples)
         yield _gauge(
             "trivet_outage_budget_end_timestamp_seconds",
             "When a cluster's first certificate ends if contact with Trivet is lost now.",
@@ -161,6 +181,13 @@ class StandingCollector(Collector):
 
 
 _LABELS: Final = ("cluster", "authority", "state")
+_CRL_TIMES: Final = (
+    ("trivet_crl_this_update_timestamp_seconds", "thisUpdate of an authority's oldest CRL or shard."),
+    (
+        "trivet_crl_next_update_timestamp_seconds",
+        "nextUpdate of an authority's CRL or shard that ends first.",
+    ),
+)
 
 
 def _gauge(name: str, text: str, samples: Iterable[tuple[dict[str, str], float]]) -> Metric:

@@ -114,6 +114,7 @@ def create_revocation(
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
         change = Change(version, entries, (), marked)
         _audit(authority, connection, requester, "revocation.create", stored, change)
+    authority.news.set()
     measures.revocation_changed("create", found, added=len(entries), marked=marked)
     return Revoked(stored, marked, outlook.warnings)
 
@@ -164,6 +165,7 @@ def replace_revocation(
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
         change = Change(version, fresh, removed, marked)
         _audit(authority, connection, requester, "revocation.replace", changed, change)
+    authority.news.set()
     measures.revocation_changed("replace", found, added=len(fresh), marked=marked)
     return Revoked(changed, marked, outlook.warnings)
 

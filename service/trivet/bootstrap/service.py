@@ -25,6 +25,7 @@ from trivet.bootstrap.https import HttpsCertificate
 from trivet.bootstrap.metrics import CountedWorkers, Footprint, shared_metrics
 from trivet.bootstrap.plain import PlainPort
 from trivet.bootstrap.pruning import Pruning
+from trivet.bootstrap.publishing import Publishing
 from trivet.bootstrap.requests import RequestChores
 from trivet.bootstrap.sealing import Sealing, seal_at_the_end
 from trivet.pki.errors import UnavailableError
@@ -163,6 +164,7 @@ class Worker:
         self._authority: Authority | None = None
         self._https: HttpsCertificate | None = None
         self._housekeeper: Housekeeper | None = None
+        self._publishing: Publishing | None = None
 
     @property
     def authority(self) -> Authority:
@@ -201,6 +203,8 @@ class Worker:
             chores.append(Chore("renewing the HTTPS certificate", self._https.renew, self._https.renewal_due))
         self._housekeeper = Housekeeper(chores, authority.clock)
         self._housekeeper.start()
+        self._publishing = Publishing(authority)
+        self._publishing.start()
         _spare_collections()
         options = WebOptions(
             rate_per_second=settings.rate_per_second,
@@ -222,6 +226,8 @@ class Worker:
 
     def close(self) -> None:
         """End the chores and the connections of the database."""
+        if self._publishing is not None:
+            self._publishing.stop()
         if self._housekeeper is not None:
             self._housekeeper.stop()
         if self._authority is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-INTEGER, BIT_STRING, OCTET_STRING = 0x02, 0x03, 0x04
-ENUMERATED = 0x0A
+INTEGER, BIT_STRING, OCTET_STRING, ENUMERATED = 0x02, 0x03, 0x04, 0x0A
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 UTF8_STRING = 0x0C
@@ -28,8 +27,15 @@ def element(tag: int, *contents: bytes) -> bytes:
     size = len(content)
     if size < _ONE_OCTET:
         return bytes((tag, size)) + content
+    return header(tag, size) + content
+
+
+def header(tag: int, size: int) -> bytes:
+    """The tag and length of a value whose contents are too large to be copied more than once."""
+    if size < _ONE_OCTET:
+        return bytes((tag, size))
     octets = size.to_bytes((size.bit_length() + 7) // 8)
-    return bytes((tag, _ONE_OCTET | len(octets))) + octets + content
+    return bytes((tag, _ONE_OCTET | len(octets))) + octets
 
 
 def distinguished_name(*attributes: tuple[bytes, str]) -> bytes:
@@ -63,8 +69,17 @@ def generalized_time(moment: datetime) -> bytes:
 def time(moment: datetime) -> bytes:
     """A Time in whole seconds: UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5)."""
     utc = moment.astimezone(UTC)
-    # Not strftime, which takes twice as long, and writes a year before 1000 with fewer digits.
-    rest = f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}Z"
     if utc.year < _GENERALIZED_FROM:
-        return element(UTC_TIME, f"{utc.year % 100:02}{rest}".encode())
-    return element(GENERALIZED_TIME, f"{utc.year:04}{rest}".encode())
+        return element(UTC_TIME, f"{utc.year % 100:02}{_within_year(utc)}".encode())
+    return generalized_time(utc)
+
+
+def generalized_time(moment: datetime) -> bytes:
+    """A GeneralizedTime in whole seconds (RFC 5280 section 4.1.2.5.2)."""
+    utc = moment.astimezone(UTC)
+    return element(GENERALIZED_TIME, f"{utc.year:04}{_within_year(utc)}".encode())
+
+
+def _within_year(utc: datetime) -> str:
+    # Not strftime, which takes twice as long, and writes a year before 1000 with fewer digits.
+    return f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}Z"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import (
     CertificateIssuerPrivateKeyTypes,
     CertificateIssuerPublicKeyTypes,
@@ -183,3 +183,19 @@ def signature_algorithm(key: object) -> SignatureAlgorithm:
         case _:
             message = f"no authority signs with a {type(key).__name__}"
             raise ValueError(message)
+
+
+def verify_signature(key: object, signature: bytes, message: bytes | memoryview) -> None:
+    """Verify what an authority with this key signed, by its one algorithm.
+
+    Raises:
+        InvalidSignature: it did not sign this.
+        ValueError: no authority has a key of this kind.
+    """
+    match key, signature_algorithm(key).digest:
+        case ec.EllipticCurvePublicKey(), hashes.HashAlgorithm() as digest:
+            key.verify(signature, message, ec.ECDSA(digest))
+        case rsa.RSAPublicKey(), hashes.HashAlgorithm() as digest:
+            key.verify(signature, bytes(message), padding.PKCS1v15(), digest)
+        case ed25519.Ed25519PublicKey(), _:
+            key.verify(signature, message)

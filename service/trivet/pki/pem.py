@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_PEM_BYTES = 64 * 1024
+_LINE: Final = 64  # RFC 7468 section 2
 
 UNREADABLE: Final = (
     ValueError,
@@ -39,6 +41,13 @@ def to_pem(certificates: Iterable[x509.Certificate]) -> bytes:
 def to_der(certificate: x509.Certificate) -> bytes:
     """The certificate as DER."""
     return certificate.public_bytes(Encoding.DER)
+
+
+def crl_pem(der: bytes) -> bytes:
+    """A CRL as a PEM block (RFC 7468 section 6), without reading it."""
+    text = base64.b64encode(der)
+    lines = (text[start : start + _LINE] for start in range(0, len(text), _LINE))
+    return b"\n".join((b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----", b""))
 
 
 def from_der(der: bytes) -> x509.Certificate:

@@ -82,6 +82,12 @@ def names_by_id(connection: Connection) -> dict[UUID, str]:
     return {row.id: row.name for row in connection.execute(select(clusters.c.id, clusters.c.name))}
 
 
+def name_of(connection: Connection, cluster_id: UUID) -> str:
+    """The name of the cluster of that id, which exists."""
+    name: str = connection.execute(select(clusters.c.name).where(clusters.c.id == cluster_id)).scalar_one()
+    return name
+
+
 def page(connection: Connection, only: UUID | None, after: str | None, limit: int) -> list[Cluster]:
     """Clusters (or only the one of that id) in the order of their names, from the first one after `after`."""
     query = select(clusters).order_by(clusters.c.name).limit(limit)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from trivet.store.authorities import GenerationState
-from trivet.store.tables import authorities, clusters, generations
+from trivet.store.tables import authorities, clusters, crl_lists, crls, generations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,23 @@ def trusted_generations(connection: Connection) -> list[TrustedGeneration]:
         .where(generations.c.state != GenerationState.RETIRED)
     )
     return [TrustedGeneration(*row) for row in connection.execute(query)]
+
+
+def crl_times(connection: Connection) -> list[tuple[str, str, datetime, datetime]]:
+    """By cluster and authority: the earliest thisUpdate and nextUpdate of the newest CRLs, shards among them."""
+    query = (
+        select(
+            clusters.c.name, authorities.c.name, func.min(crls.c.this_update), func.min(crls.c.next_update)
+        )
+        .select_from(crl_lists)
+        .join(crls, and_(crls.c.list_id == crl_lists.c.id, crls.c.number == crl_lists.c.number))
+        .join(generations, generations.c.id == crl_lists.c.generation_id)
+        .join(authorities, authorities.c.id == generations.c.authority_id)
+        .join(clusters, clusters.c.id == crl_lists.c.cluster_id)
+        .where(generations.c.state != GenerationState.RETIRED)
+        .group_by(clusters.c.name, authorities.c.name)
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
 def certificates_of(connection: Connection, wanted: Sequence[UUID]) -> dict[UUID, bytes]:

@@ -164,6 +164,14 @@ certificates = Table(
         sqlite_where=text("revoked_at IS NOT NULL"),
         postgresql_where=text("revoked_at IS NOT NULL"),
     ),
+    # What an entry marked (`store.crls`).
+    Index(
+        "ix_certificates_revoked_by",
+        "revoked_by",
+        "generation_id",
+        sqlite_where=text("revoked_by IS NOT NULL"),
+        postgresql_where=text("revoked_by IS NOT NULL"),
+    ),
     # What a cluster holds now (`store.identities`), however much of its past is kept.
     Index(
         "ix_certificates_current",
@@ -468,6 +476,44 @@ repair_token_uses = Table(
     Column("held_id", Id, primary_key=True),
     Column("certificate_id", Id, nullable=False),
     Column("used_at", UtcDateTime, nullable=False),
+)
+
+crl_lists = Table(
+    "crl_lists",
+    metadata,
+    # One scope of CRLs: all certificates of a generation (1 of 1), or a shard of them.
+    Column("id", Id, primary_key=True),
+    Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
+    Column("generation_id", ForeignKey("generations.id"), nullable=False),
+    Column("shards", Integer, nullable=False),
+    Column("shard", Integer, nullable=False),
+    # The number of its newest CRL, which only grows: a CRL takes the next one in the transaction that stores it.
+    Column("number", BigInteger, nullable=False),
+    # Of the revocation sets of its cluster and of all clusters: what the newest CRL covers.
+    Column("cluster_version", BigInteger, nullable=False),
+    Column("global_version", BigInteger, nullable=False),
+    Column("renew_at", UtcDateTime, nullable=False, index=True),
+    Column("base_urls", Json, nullable=False),
+    UniqueConstraint("generation_id", "shards", "shard"),
+    CheckConstraint("shard >= 1 AND shard <= shards", name="shard"),
+)
+
+crls = Table(
+    "crls",
+    metadata,
+    # The newest of each list. Two of one list never have the same number.
+    Column("list_id", ForeignKey("crl_lists.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("published_at", UtcDateTime, nullable=False),
+    Column("this_update", UtcDateTime, nullable=False),
+    Column("next_update", UtcDateTime, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # Where the entries begin in the DER, and which of them expire when (`pki.crl_entries`).
+    Column("entries_at", Integer, nullable=False),
+    Column("layout", LargeBinary, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    CheckConstraint("number > 0", name="number"),
 )
 
 idempotency_keys = Table(

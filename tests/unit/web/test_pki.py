@@ -1,20 +1,29 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from hashlib import sha256
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.testclient import TestClient
+from tests.support.revocation_objects import entry
 from tests.unit.web.service import Service, check_problem
 
+from trivet.authority.context import Policy, Publication
+from trivet.authority.publish import Publisher
 from trivet.pki.locations import issuer_path
 from trivet.pki.plan import stated_key_identifier
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName
+from trivet.pki.revocation import EntryKind
 from trivet.store import authorities, clusters
 from trivet.web.app import create_plain_app
 from trivet.web.offload import Offload
 from trivet.web.pki.answering import Answering
+from trivet.web.pki import answers
+from trivet.web.pki.crls import Kept
 
 
 def root_of(service: Service, name: AuthorityName = AuthorityName.CLUSTER) -> tuple[str, bytes]:
@@ -120,3 +129,100 @@ def test_the_port_for_plain_http_answers_that_and_nothing_else(service: Service)
         answer = plain.request(method, other, headers=service.token())
         assert answer.status_code == 404
         check_problem(answer)
+
+
+def publish(service: Service) -> None:
+    Publisher(service.world.authority).publish_all()
+
+
+def revoked_in(body: bytes) -> set[str]:
+    return {format(revoked.serial_number, "x") for revoked in x509.load_der_x509_crl(body)}
+
+
+def test_anybody_gets_the_crl_and_what_was_revoked_is_on_the_next_one(service: Service) -> None:
+    path = root_of(service)[0] + ".crl"
+    publish(service)
+    before = service.ask("GET", path, 200, as_role=None)
+    assert before.headers["content-type"] == "application/pkix-crl"
+    assert before.headers["cache-control"] == "public, max-age=60, no-transform"
+    assert revoked_in(before.content) == set()
+    issued = service.world.issue()
+    service.world.revoke(entry(EntryKind.SERIAL_NUMBER, issued.stored.serial))
+    service.ask("GET", path, 304, as_role=None, headers={"If-None-Match": before.headers["etag"]})
+    publish(service)
+    after = service.ask("GET", path, 200, as_role=None, headers={"If-None-Match": before.headers["etag"]})
+    assert revoked_in(after.content) == {issued.stored.serial}
+    assert after.headers["etag"] == f'"{sha256(after.content).hexdigest()}"'
+
+
+def test_the_crl_comes_as_pem_where_that_is_asked_for(service: Service) -> None:
+    path = root_of(service)[0] + ".crl"
+    publish(service)
+    der = service.ask("GET", path, 200, as_role=None)
+    by_name = service.ask("GET", f"{path}.pem", 200, as_role=None)
+    by_accept = service.ask("GET", path, 200, as_role=None, headers={"Accept": "application/x-pem-file"})
+    assert by_name.content == by_accept.content
+    assert by_name.headers["content-type"] == "application/x-pem-file"
+    expected = x509.load_der_x509_crl(der.content).public_bytes(Encoding.PEM)
+    assert by_name.content == expected
+    service.ask("GET", f"{path}.pem", 304, as_role=None, headers={"If-None-Match": by_name.headers["etag"]})
+    assert by_name.headers["etag"] != der.headers["etag"]
+
+
+def test_a_crl_is_kept_no_longer_than_it_is_good_for(service: Service) -> None:
+    path = root_of(service)[0] + ".crl"
+    publish(service)
+    service.world.clock.advance(days=3, seconds=-10)
+    assert (
+        service.ask("HEAD", path, 200, as_role=None).headers["cache-control"].startswith("public, max-age=9,")
+    )
+    service.world.clock.advance(days=1)
+    assert (
+        service.ask("HEAD", path, 200, as_role=None).headers["cache-control"].startswith("public, max-age=0,")
+    )
+
+
+def test_a_crl_that_is_not_made_yet_is_asked_for_again_later(service: Service) -> None:
+    answer = service.ask("GET", root_of(service)[0] + ".crl", 503, as_role=None)
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_large_crl_comes_in_pieces(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = root_of(service)[0] + ".crl"
+    publish(service)
+    whole = service.ask("GET", path, 200, as_role=None)
+    monkeypatch.setattr(answers, "_AT_ONCE", 100)
+    pieces = service.ask("GET", path, 200, as_role=None)
+    assert pieces.content == whole.content
+    assert pieces.headers["content-length"] == str(len(whole.content))
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["0-of-2", "3-of-2", "1-of-1", "1-of-2", "1-of-257", "1-of-99999999999999999999", "-1-of-2", "a-of-b"],
+)
+def test_a_part_that_is_not_published_is_not_found(service: Service, part: str) -> None:
+    publish(service)
+    service.ask("GET", f"{root_of(service)[0]}/{part}.crl", 404, as_role=None)
+
+
+def test_a_shard_is_served_where_certificates_say(service: Service) -> None:
+    authority = service.world.authority
+    policy = Policy(publication=Publication("http://pki.example.org", shards=2))
+    Publisher(replace(authority, policy=policy)).begin()
+    publish(service)
+    for number in (1, 2):
+        answer = service.ask("GET", f"{root_of(service)[0]}/{number}-of-2.crl", 200, as_role=None)
+        assert revoked_in(answer.content) == set()
+        service.ask("GET", f"{root_of(service)[0]}/{number}-of-2.crl.pem", 200, as_role=None)
+
+
+def test_what_is_kept_of_crls_is_bounded() -> None:
+    kept = Kept(most=300)
+    for number in range(4):
+        kept.put(str(number), bytes(100), as_pem=False)
+    kept.put("3", bytes(100), as_pem=False)
+    kept.put("large", bytes(301), as_pem=False)
+    found = [kept.get(name, as_pem=False) is not None for name in ("0", "1", "2", "3", "large")]
+    assert found == [False, True, True, True, False]
+    assert kept.get("3", as_pem=True) is None

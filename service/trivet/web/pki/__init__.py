@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trivet.web.pki.crls import crl_routes
 from trivet.web.pki.routes import PublicRoute, Published, published_routes
 
 if TYPE_CHECKING:
@@ -20,4 +21,5 @@ __all__ = ["PublicRoute", "Published", "pki_routes"]
 
 def pki_routes(authority: Authority, offload: Offload) -> list[Route]:
     """All routes below `/pki`."""
-    return published_routes(Published(authority, offload))
+    published = Published(authority, offload)
+    return [*published_routes(published), *crl_routes(published)]

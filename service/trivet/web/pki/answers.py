@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response, StreamingResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
@@ -45,12 +45,11 @@ class Representation:
         }
 
 
-def answer(request: Request, found: Representation, body: Callable[[], bytes]) -> Response:
+def answer(request: Request, found: Representation, content: bytes) -> Response:
     """The body, or that it has not changed since the client fetched it."""
     headers = found.headers()
-    if _has_it(request, found):
+    if has_it(request, found):
         return Response(status_code=_NOT_MODIFIED, headers=headers)
-    content = body()
     if len(content) <= _AT_ONCE:
         return Response(content, headers=headers, media_type=found.media_type)
     headers["Content-Length"] = str(len(content))
@@ -63,7 +62,8 @@ def wants_pem(request: Request, der: str) -> bool:
     return PEM in accepted and der not in accepted
 
 
-def _has_it(request: Request, found: Representation) -> bool:
+def has_it(request: Request, found: Representation) -> bool:
+    """Whether the client has these octets already (RFC 9110 section 13.2.2), so that none need be read."""
     tags = request.headers.get("if-none-match")
     if tags is not None:  # then If-Modified-Since says nothing (RFC 9110 section 13.1.3)
         known = {tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")}

@@ -69,9 +69,7 @@ class Published:
         tag = f"{sha256(der).hexdigest()}{'-pem' if as_pem else ''}"
         body = to_pem([from_der(der)]) if as_pem else der
         media_type = PEM if as_pem else CERTIFICATE
-        return answer(
-            request, Representation(media_type, tag, issuer.generation.created_at, _A_DAY), lambda: body
-        )
+        return answer(request, Representation(media_type, tag, issuer.generation.created_at, _A_DAY), body)
 
 
 def published_routes(published: Published) -> list[Route]:
