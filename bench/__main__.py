@@ -27,6 +27,7 @@ PARTS = {
     "service": "bench.issuance:measure_issuance",
     "peers": "bench.peers.measure:measure_peers",
     "check": "bench.check:measure_check",
+    "crl": "bench.crl:measure_crl",
     "herd": "bench.herd:measure_herd",
     "revoke": "bench.revoke:measure_revoke",
     "fleet": "bench.fleet:measure_fleet",
