@@ -59,13 +59,6 @@ def bit_string(octets: bytes) -> bytes:
     return element(BIT_STRING, b"\0", octets)
 
 
-def generalized_time(moment: datetime) -> bytes:
-    """A GeneralizedTime in whole seconds, whatever the year, as OCSP has all its times (RFC 6960 section 4.2.1)."""
-    utc = moment.astimezone(UTC)
-    rest = f"{utc.month:02}{utc.day:02}{utc.hour:02}{utc.minute:02}{utc.second:02}Z"
-    return element(GENERALIZED_TIME, f"{utc.year:04}{rest}".encode())
-
-
 def time(moment: datetime) -> bytes:
     """A Time in whole seconds: UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5)."""
     utc = moment.astimezone(UTC)
@@ -75,7 +68,7 @@ def time(moment: datetime) -> bytes:
 
 
 def generalized_time(moment: datetime) -> bytes:
-    """A GeneralizedTime in whole seconds (RFC 5280 section 4.1.2.5.2)."""
+    """A GeneralizedTime in whole seconds, whatever the year, as OCSP has all its times (RFC 6960 section 4.2.1)."""
     utc = moment.astimezone(UTC)
     return element(GENERALIZED_TIME, f"{utc.year:04}{_within_year(utc)}".encode())
 

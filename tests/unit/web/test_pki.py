@@ -21,8 +21,8 @@ from trivet.pki.revocation import EntryKind
 from trivet.store import authorities, clusters
 from trivet.web.app import create_plain_app
 from trivet.web.offload import Offload
-from trivet.web.pki.answering import Answering
 from trivet.web.pki import answers
+from trivet.web.pki.answering import Answering
 from trivet.web.pki.crls import Kept
 
 
