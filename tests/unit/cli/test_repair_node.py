@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,40 @@ def test_by_the_keys_in_place_everything_is_renewed_in_the_order_of_a_repair(nod
     assert {name: row["serialNumber"] for name, row in done.items()} == after
     assert set(after.values()).isdisjoint(before.values())
     node.trivet("check-expiration", *node.place)
+
+
+def test_what_has_expired_waits_for_a_window_and_renews_in_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for floor in ("trivet.pki.validity.SHORTEST", "trivet.agent.plan.build.SHORTEST"):
+        monkeypatch.setattr(floor, timedelta(seconds=1))
+    text = node.plan.read_text()
+    node.plan.write_text(
+        text.replace("# certificateValidityPeriod: 96h0m0s", "certificateValidityPeriod: 1s")
+    )
+    node.repair()
+    await_expiry(node)
+    expired = node.trivet("check-expiration", *node.place, "-o", "json", code=1).json
+    assert {one["state"] for one in expired["certificates"]} == {"expired"}
+    node.plan.write_text(text)
+    before = node.serials()
+    refused = node.repair(code=1)
+    assert {row["result"] for row in refused.values()} == {"failed"}
+    assert f"trivet repair {node.cluster}" in refused["admin"]["why"]
+    assert node.serials() == before
+    node.trivet("repair", node.cluster, "--no-wait")
+    done = node.repair()
+    assert {row["result"] for row in done.values()} == {"renewed"}
+    node.trivet("check-expiration", *node.place)
+    assert node.trivet("repair", "status", node.cluster, "-o", "json").json["state"]
+
+
+def await_expiry(node: Node) -> None:
+    files, plan = NodeFiles(node.root), load_plan(node.plan)
+    pairs = [files.read(planned) for planned in plan.certificates]
+    ends = max(pair.certificate.not_valid_after_utc for pair in pairs if pair)
+    while datetime.now(UTC) < ends + timedelta(seconds=1):
+        time.sleep(0.1)
 
 
 def test_what_was_revoked_needs_a_one_time_token_and_a_second_run_finds_it_done(
