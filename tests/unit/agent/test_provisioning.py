@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from tests.unit.agent.crashing import Crash, CrashingDisk
 from trivet.agent.asking import ByToken
 from trivet.agent.expiration import expirations
 from trivet.agent.files import NodeFiles, key_pair_from_pem
+from trivet.agent.files.pairs import read_private_key
 from trivet.agent.inspection import State
 from trivet.agent.plan.builtin import BUILT_IN, Choices, built_in_plan, needs_endpoint
-from trivet.agent.plan.model import KubeconfigStorage
+from trivet.agent.plan.model import KubeconfigStorage, PlannedCertificate
 from trivet.agent.provisioning import Provisioning
 from trivet.agent.steps import Action, Outcome, Step, carry_out, hooks_left
 from trivet.bootstrap.initialise import Installation
 from trivet.client import Client, Endpoint
-from trivet.client.keys import key_pem, new_key
+from trivet.client.keys import build_request, key_pem, new_key
 from trivet.pki.keys import KeyAlgorithm
 
 SERVICE_ACCOUNT = {"keyFile": "/etc/kubernetes/pki/sa.key", "publicKeyFile": "/etc/kubernetes/pki/sa.pub"}
@@ -347,3 +349,65 @@ def test_hooks_run_once_each_for_what_was_replaced_and_not_for_what_is_new(node:
     left = hooks_left(provision(node))
     assert [hook.command for hook in left] == [("/bin/true",)]
     assert list(left.values()) == ["etcd-server"]
+
+
+@dataclass
+class Other:
+    """A source that gives what was not asked for, and counts how often it is asked."""
+
+    trivet: Client
+    cluster: str = "demo"
+    node: str = "cp-1"
+    key: bytes | None = None
+    asked: int = 0
+
+    def certificate_for(self, planned: PlannedCertificate, request: bytes) -> str:
+        self.asked += 1
+        if self.key is not None:
+            request = build_request(read_private_key(self.key), hosts=planned.sans)
+        issued = self.trivet.certificates.issue(self.cluster, planned.profile.name, request, node=self.node)
+        return issued["certificate"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"cluster": "foreign"}, "was not signed by its own"),
+        ({"node": "cp-2"}, "its CN is"),
+        ({"key": key_pem(new_key(KeyAlgorithm.P384))}, "the key belongs to another certificate"),
+    ],
+)
+def test_what_was_not_asked_for_is_not_put_in_place(
+    node: AgentNode, wrong: dict[str, Any], words: str
+) -> None:
+    with node.administrator() as trivet:
+        if "cluster" in wrong:
+            trivet.clusters.create("foreign", "localhost")
+        provisioning = Provisioning.by_token(trivet, node.plan, node.files, node.time.wall)
+        other = replace(provisioning, source=Other(trivet, **wrong))
+        outcomes = {outcome.step.name: outcome for outcome in carry_out(other.steps())}
+    for name in ("etcd-server", "kubelet-client"):
+        assert words in str(outcomes[name].fault)
+        assert node.files.read(node.plan.certificate(name)) is None
+    assert not (node.root / "etc/kubernetes/pki/etcd/server.key").exists()
+
+
+def test_where_there_is_no_room_nothing_is_asked_for(
+    node: AgentNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with node.administrator() as trivet:
+        provisioning = Provisioning.by_token(trivet, node.plan, node.files, node.time.wall)
+        source = Other(trivet)
+        found = replace(provisioning, source=source).steps()
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", full)
+            outcomes = list(carry_out(found))
+    assert {"No space left on device" in str(outcome.fault) for outcome in outcomes if outcome.fault} == {
+        True
+    }
+    assert source.asked == 0
+    assert not [path for path in node.root.rglob("*") if path.is_file() and path.name != "plan.yaml"]
