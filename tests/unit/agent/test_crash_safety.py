@@ -270,3 +270,27 @@ def test_folders_can_be_passed_by_an_etcd_that_is_not_root_whatever_the_umask(
     folders = [path for path in root.rglob("*") if path.is_dir() and not path.is_symlink()]
     assert folders
     assert {path.stat().st_mode & 0o777 for path in folders} == {0o755}
+
+
+def test_links_that_somebody_removed_come_back_and_never_a_key_before_its_certificate(
+    new_root: Callable[[], Path],
+) -> None:
+    certificate = planned(PAIR)
+    folder = "etc/kubernetes/pki/etcd"
+
+    def prepare() -> Path:
+        root = new_root()
+        NodeFiles(root).install(certificate, pair(1))
+        for name in ("server.crt", "server.key"):
+            (root / folder / name).unlink()
+        return root
+
+    def check(root: Path, _steps: int) -> None:
+        if (root / folder / "server.key").exists():
+            assert as_a_component_reads(root, certificate) == pair_as_read(1)
+        NodeFiles(root).recover(plan_of(certificate))
+        assert as_a_component_reads(root, certificate) == pair_as_read(1)
+
+    each_crash(
+        prepare, lambda root, disk: _ignored(NodeFiles(root, disk).recover(plan_of(certificate))), check
+    )
