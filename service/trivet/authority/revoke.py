@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import measures, once, record
 from trivet.authority.access import Permission, Requester
+from trivet.authority.drafts import first_draft, log_change, next_draft
 from trivet.authority.guard import guarded
 from trivet.authority.preview import scope_cluster
-from trivet.authority.standing import difference, new_entries, standing_object
-from trivet.pki.errors import ConflictError, Fault, IdempotencyError
+from trivet.authority.standing import difference, new_entries, refuse_existing, standing_object
+from trivet.pki.errors import IdempotencyError
 from trivet.pki.proof.lines import digest
 from trivet.store import history, marking, revocations
+from trivet.store.changes import ChangeKind
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.engine import lock_exclusive
-from trivet.store.revocations import StoredRevocation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
     from trivet.authority.context import Authority
     from trivet.pki.manifest import RenewRevocation
+    from trivet.pki.ownership import Share
     from trivet.store.clusters import Cluster
-    from trivet.store.revocations import StandingEntry
+    from trivet.store.revocations import StandingEntry, StoredRevocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def create_revocation(
     *,
     confirmation: str | None = None,
     idempotency_key: str | None = None,
+    managed: Sequence[Share] | None = None,
 ) -> Revoked:
     """Let a new revocation object stand, and mark every live certificate that it names.
 
@@ -71,6 +74,7 @@ def create_revocation(
         wanted: the object.
         confirmation: the token of its preview, for the lock-out guard.
         idempotency_key: one object for it, however often it is sent.
+        managed: who manages which field; None where that is Trivet.
 
     Raises:
         ConflictError: there is one of that name.
@@ -80,9 +84,9 @@ def create_revocation(
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
         scope = found.id if found else ALL_CLUSTERS
-        revocation_id = authority.new_id(now)
+        draft = first_draft(authority, requester, scope, wanted, now, managed)
         asked = once.fingerprint("revocation.create", scope, wanted)
-        earlier = once.take(connection, requester, idempotency_key, asked, str(revocation_id), now)
+        earlier = once.take(connection, requester, idempotency_key, asked, str(draft.id), now)
         standing = revocations.find(connection, scope, wanted.namespace, wanted.name)
         if standing is not None and str(standing.id) == earlier:
             measures.replayed()
@@ -90,32 +94,17 @@ def create_revocation(
         if earlier is not None and standing is None:
             message = "what this Idempotency-Key made was deleted since; use a new key"
             raise IdempotencyError(message)
-        if standing is not None:
-            message = f"there is a RenewRevocation {wanted.namespace}/{wanted.name} already; replace it"
-            raise ConflictError(message, Fault("/metadata/name", "must be new"))
+        refuse_existing(standing)
         outlook = guarded(authority, connection, found, wanted, now, confirmation)
-        entries = new_entries(authority, wanted.entries, revocation_id, scope, wanted, now)
         # The set's version is the object's, too: one that was deleted and made anew never shows an old ETag.
-        version = revocations.next_version(connection, scope)
-        stored = StoredRevocation(
-            revocation_id,
-            scope,
-            wanted.namespace,
-            wanted.name,
-            wanted.description,
-            version,
-            now,
-            requester.name,
-            dict(wanted.labels),
-            dict(wanted.annotations),
-            entries,
-        )
-        revocations.add(connection, stored, version)
-        marked = sum(marking.mark_revoked(connection, entry, now) for entry in entries)
-        change = Change(version, entries, (), marked)
+        stored = replace(draft, version=revocations.next_version(connection, scope))
+        revocations.add(connection, stored, stored.version)
+        marked = sum(marking.mark_revoked(connection, entry, now) for entry in stored.entries)
+        log_change(connection, ChangeKind.ADDED, stored, None, now)
+        change = Change(stored.version, stored.entries, (), marked)
         _audit(authority, connection, requester, "revocation.create", stored, change)
     authority.news.set()
-    measures.revocation_changed("create", found, added=len(entries), marked=marked)
+    measures.revocation_changed("create", found, added=len(stored.entries), marked=marked)
     return Revoked(stored, marked, outlook.warnings)
 
 
@@ -127,6 +116,7 @@ def replace_revocation(
     *,
     expected_version: int | None = None,
     confirmation: str | None = None,
+    managed: Sequence[Share] | None = None,
 ) -> Revoked:
     """Put another content in an object's place. Entries that stay the same stand without a gap.
 
@@ -141,13 +131,7 @@ def replace_revocation(
         found, now = _locked(authority, connection, requester, cluster)
         standing = standing_object(connection, found, wanted.namespace, wanted.name, expected_version)
         kept, removed, added = difference(standing.entries, wanted.entries)
-        changed = replace(
-            standing,
-            description=wanted.description,
-            labels=dict(wanted.labels),
-            annotations=dict(wanted.annotations),
-            entries=tuple(kept),
-        )
+        changed = next_draft(standing, wanted, kept, now, managed)
         if not removed and not added and changed == standing:
             return Revoked(standing)
         outlook = guarded(authority, connection, found, wanted, now, confirmation)
@@ -163,6 +147,7 @@ def replace_revocation(
         changed = replace(changed, version=version, entries=entries)
         revocations.update_object(connection, changed)
         marked = sum(marking.mark_revoked(connection, entry, now) for entry in fresh)
+        log_change(connection, ChangeKind.MODIFIED, changed, standing, now)
         change = Change(version, fresh, removed, marked)
         _audit(authority, connection, requester, "revocation.replace", changed, change)
     authority.news.set()
@@ -178,8 +163,11 @@ def delete_revocation(
     name: str,
     *,
     expected_version: int | None = None,
-) -> None:
+) -> StoredRevocation:
     """Let an object stand no longer: new certificates may be issued again, marked ones stay revoked.
+
+    Returns:
+        What stood, at the version that its end took.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -191,9 +179,12 @@ def delete_revocation(
         version = revocations.next_version(connection, standing.scope)
         revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
         revocations.mark_deleted(connection, standing.id, now)
+        gone = replace(standing, version=version)
+        log_change(connection, ChangeKind.DELETED, gone, standing, now)
         change = Change(version, (), standing.entries)
         _audit(authority, connection, requester, "revocation.delete", standing, change)
     measures.revocation_changed("delete", found, added=0, marked=0)
+    return gone
 
 
 def _locked(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trivet.authority.access import Permission, Requester
 from trivet.authority.preview import scope_cluster
-from trivet.pki.errors import NotFoundError, PreconditionError
+from trivet.pki.errors import ConflictError, Fault, NotFoundError, PreconditionError
 from trivet.store import revocations
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.revocations import StandingEntry
@@ -67,6 +67,17 @@ def standing_object(
         message = f"the object is at version {standing.version}, not {expected_version}; read it again and decide anew"
         raise PreconditionError(message)
     return standing
+
+
+def refuse_existing(standing: StoredRevocation | None) -> None:
+    """Let a name be taken once.
+
+    Raises:
+        ConflictError: there is one of that name.
+    """
+    if standing is not None:
+        message = f"there is a RenewRevocation {standing.namespace}/{standing.name} already; replace it"
+        raise ConflictError(message, Fault("/metadata/name", "must be new"))
 
 
 def new_entries(

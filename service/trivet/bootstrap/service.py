@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from trivet.authority import measures
+from trivet.authority.observe import forget_changes
 from trivet.authority.repair_watch import look_after_all
 from trivet.authority.responder import renew_responders
 from trivet.bootstrap.chores import Chore, Housekeeper
@@ -55,6 +56,7 @@ _COLLECTED_AFTER = 20_000  # objects more than were freed
 _FOOTPRINT_EVERY = timedelta(seconds=10)
 _REPAIRS_EVERY = timedelta(seconds=15)
 _RESPONDERS_EVERY = timedelta(minutes=1)
+_CHANGES_FORGOTTEN_EVERY = timedelta(minutes=1)
 _KEYS_KEPT = timedelta(hours=24)
 _KEYS_FORGOTTEN_EVERY = timedelta(hours=1)
 
@@ -193,6 +195,7 @@ class Worker:
         chores = [
             Chore("forgetting old Idempotency-Keys", self._forget_keys, authority.clock()),
             Chore(Footprint.NAME, footprint.note, authority.clock()),
+            Chore("forgetting old changes", self._forget_changes, authority.clock()),
             Chore("looking after repair windows", self._look_after_repairs, authority.clock()),
             *RequestChores(authority).chores(),
             Chore("renewing OCSP responders", self._renew_responders, authority.clock()),
@@ -240,6 +243,10 @@ class Worker:
     def _renew_responders(self) -> datetime:
         has_more = renew_responders(self.authority)
         return self.authority.clock() + (timedelta() if has_more else _RESPONDERS_EVERY)
+
+    def _forget_changes(self) -> datetime:
+        forget_changes(self.authority)
+        return self.authority.clock() + _CHANGES_FORGOTTEN_EVERY
 
     def _forget_keys(self) -> datetime:
         now = self.authority.clock()

@@ -19,7 +19,8 @@ front end; nothing here speaks HTTP.
     ├── NotFoundError
     ├── ConflictError
     │   ├── PreconditionError         If-Match names an older version
-    │   └── ConfirmationRequiredError the lock-out guard wants the preview's token
+    │   ├── ConfirmationRequiredError the lock-out guard wants the preview's token
+    │   └── FieldConflictError        server-side apply meets fields that others manage (`pki.ownership`)
     ├── IdempotencyError              an Idempotency-Key was used for something else before
     ├── RateLimitedError
     └── UnavailableError              the database cannot be reached: never a certificate

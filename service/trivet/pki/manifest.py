@@ -43,7 +43,10 @@ _METADATA_FIELDS = {"name", "namespace", "labels", "annotations"} | _SERVER_FIEL
 
 @dataclass(frozen=True, slots=True)
 class RenewRevocation:
-    """A revocation object as an administrator wrote it, with its entries normalised."""
+    """A revocation object as an administrator wrote it, with its entries normalised.
+
+    `spec` is what was written, letter for letter, which says nothing more; None where nobody wrote a document.
+    """
 
     name: str
     namespace: str = DEFAULT_NAMESPACE
@@ -51,6 +54,17 @@ class RenewRevocation:
     entries: tuple[Entry, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
+
+    def spec_as_written(self) -> dict[str, object]:
+        """The spec that the object is kept with: as written, else in canonical spelling."""
+        return dict(self.spec) if self.spec is not None else canonical_spec(self.description, self.entries)
+
+
+def canonical_spec(description: str, entries: Sequence[Entry]) -> dict[str, object]:
+    """A spec in the one spelling that Trivet itself would write."""
+    spec: dict[str, object] = {"description": description} if description else {}
+    return spec | {"revocations": [render_entry(entry) for entry in entries]}
 
 
 def parse_renew_revocation(document: object) -> RenewRevocation:
@@ -77,7 +91,28 @@ def _renew_revocation(reader: Reader, document: object) -> RenewRevocation | Non
         reader.fault("/kind", f"must be {KIND}")
     name, namespace, labels, annotations = _metadata(reader, top.get("metadata"))
     description, entries = _spec(reader, top.get("spec"))
-    return RenewRevocation(name, namespace, description, entries, labels, annotations)
+    spec = _written(top.get("spec")) if not reader.faults else None
+    return RenewRevocation(name, namespace, description, entries, labels, annotations, spec)
+
+
+def _written(spec: object) -> dict[str, object] | None:
+    """The spec without what is null; booleans, which YAML gives as text, are booleans."""
+    if not isinstance(spec, Mapping):
+        return None
+    kept = {key: value for key, value in spec.items() if value is not None}
+    entries = kept.get("revocations")
+    if isinstance(entries, Sequence):
+        kept["revocations"] = [_written_entry(entry) for entry in entries]
+    return kept
+
+
+def _written_entry(entry: object) -> object:
+    if not isinstance(entry, Mapping):
+        return entry
+    kept = {key: value for key, value in entry.items() if value is not None}
+    if "includeRenewed" in kept:
+        kept["includeRenewed"] = str(kept["includeRenewed"]).lower() == "true"
+    return kept
 
 
 def _metadata(reader: Reader, value: object) -> tuple[str, str, dict[str, str], dict[str, str]]:

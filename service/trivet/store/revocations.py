@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 
 from trivet.pki.names import is_plain
 from trivet.pki.revocation import Entry, EntryKind, entry_keys
+from trivet.store import manifests
 from trivet.store.engine import candidates_statement, keys_parameter
 from trivet.store.tables import revocation_entries, revocation_entry_keys, revocation_sets, revocations
 from trivet.store.types import Id
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from trivet.pki.revocation import Key
+    from trivet.store.manifests import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ class StandingEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredRevocation:
-    """A RenewRevocation object; `version` is that of its scope's set at its last change."""
+    """A RenewRevocation object; `version` is that of its scope's set at its last change.
+
+    `manifest` is how it was written; None for objects that are older than manifests.
+    """
 
     id: UUID
     scope: UUID
@@ -55,6 +60,7 @@ class StoredRevocation:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     entries: tuple[StandingEntry, ...] = ()
+    manifest: Manifest | None = None
 
 
 _OBJECT = (
@@ -112,6 +118,7 @@ def candidates(connection: Connection, keys: Iterable[Key]) -> list[StandingEntr
 def add(connection: Connection, revocation: StoredRevocation, version: int) -> None:
     """Store an object with its entries, as of that version of its scope's set."""
     connection.execute(insert(revocations).values({name: getattr(revocation, name) for name in _OBJECT}))
+    _put_manifest(connection, revocation)
     add_entries(connection, revocation.entries, version)
 
 
@@ -165,6 +172,12 @@ def update_object(connection: Connection, revocation: StoredRevocation) -> None:
             version=revocation.version,
         )
     )
+    _put_manifest(connection, revocation)
+
+
+def _put_manifest(connection: Connection, revocation: StoredRevocation) -> None:
+    if revocation.manifest is not None:
+        manifests.put(connection, revocation.id, revocation.manifest)
 
 
 def reposition(connection: Connection, entry_id: UUID, position: int, description: str) -> None:
@@ -196,16 +209,42 @@ def find(connection: Connection, scope: UUID, namespace: str, name: str) -> Stor
 
 
 def page(
-    connection: Connection, scope: UUID, after: tuple[str, str] | None, limit: int
+    connection: Connection,
+    scope: UUID,
+    after: tuple[str, str] | None,
+    limit: int,
+    namespace: str | None = None,
 ) -> list[StoredRevocation]:
-    """Standing objects of a scope by namespace and name, from the first one after `after`."""
-    query = select(revocations).where(revocations.c.scope == scope, revocations.c.deleted_at.is_(None))
-    if after is not None:
-        namespace, name = after
-        same = revocations.c.namespace == namespace
-        query = query.where((revocations.c.namespace > namespace) | (same & (revocations.c.name > name)))
+    """Standing objects of a scope, or of one namespace of it, by namespace and name; the first ones after `after`."""
+    query = select(revocations).where(_standing_after(scope, after, namespace))
     query = query.order_by(revocations.c.namespace, revocations.c.name).limit(limit)
     return _with_entries(connection, connection.execute(query).all())
+
+
+def count(
+    connection: Connection, scope: UUID, after: tuple[str, str] | None, namespace: str | None = None
+) -> int:
+    """How many `page` would give without a limit."""
+    query = select(func.count()).select_from(revocations).where(_standing_after(scope, after, namespace))
+    return int(connection.execute(query).scalar_one())
+
+
+def namespaces(connection: Connection, scope: UUID) -> list[str]:
+    """The namespaces that hold a standing object of a scope."""
+    query = select(revocations.c.namespace).where(_standing_after(scope, None, None)).distinct()
+    return sorted(connection.execute(query).scalars())
+
+
+def _standing_after(scope: UUID, after: tuple[str, str] | None, within: str | None) -> ColumnElement[bool]:
+    columns = revocations.c
+    condition = and_(columns.scope == scope, columns.deleted_at.is_(None))
+    if within is not None:
+        condition &= columns.namespace == within
+    if after is not None:
+        namespace, name = after
+        same = columns.namespace == namespace
+        condition &= (columns.namespace > namespace) | (same & (columns.name > name))
+    return condition
 
 
 def entries_by_id(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, StandingEntry]:
@@ -230,8 +269,13 @@ def _with_entries(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stor
     ).order_by(revocation_entries.c.position)
     for row in connection.execute(query):
         entries[row.revocation_id].append(standing_entry(row))
+    written = manifests.of_objects(connection, list(entries))
     return [
-        StoredRevocation(**{name: getattr(row, name) for name in _OBJECT}, entries=tuple(entries[row.id]))
+        StoredRevocation(
+            **{name: getattr(row, name) for name in _OBJECT},
+            entries=tuple(entries[row.id]),
+            manifest=written.get(row.id),
+        )
         for row in rows
     ]
 

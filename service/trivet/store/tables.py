@@ -591,3 +591,29 @@ checkpoints = Table(
     Column("prunes", Boolean, nullable=False),
     Index(None, "made_at"),
 )
+
+object_manifests = Table(
+    "object_manifests",
+    metadata,
+    # What an object of the Kubernetes API says beyond what is compared: one row for each object, by its id.
+    Column("object_id", Id, primary_key=True),
+    # As it was written, so that `kubectl apply` finds nothing to change.
+    Column("spec", Json, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("managed_fields", Json, nullable=False),
+)
+
+object_changes = Table(
+    "object_changes",
+    metadata,
+    # What watches are told: each change of a resource in a scope under its version, written with the change itself.
+    Column("scope", Id, primary_key=True),
+    Column("resource", ByteText, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("change", String, nullable=False),
+    Column("object", Json, nullable=False),
+    # The labels before it, by which a watch with a selector knows that an object came or went.
+    Column("former_labels", Json, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False, index=True),
+    CheckConstraint("change IN ('ADDED', 'MODIFIED', 'DELETED')", name="change"),
+)

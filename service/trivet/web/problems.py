@@ -43,6 +43,7 @@ RENDERINGS: Final = {
     "conflict": Rendering(409, "Conflict", "AlreadyExists"),
     "preconditionFailed": Rendering(412, "Version does not match", "Conflict"),
     "confirmationRequired": Rendering(409, "Confirmation required", "Conflict"),
+    "fieldConflict": Rendering(409, "Field managed by another", "Conflict"),
     "idempotencyKeyReused": Rendering(422, "Idempotency-Key used before", "Invalid"),
     "rateLimited": Rendering(429, "Too many requests", "TooManyRequests"),
     "unavailable": Rendering(503, "Unavailable", "ServiceUnavailable"),
