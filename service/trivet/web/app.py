@@ -22,6 +22,7 @@ from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import Services
 from trivet.web.issuing import Issuing
+from trivet.web.kubernetes import KubernetesApi
 from trivet.web.limits import RateLimit
 from trivet.web.metrics import add_metrics
 from trivet.web.middleware import RequestContext
@@ -86,10 +87,14 @@ def create_app(
     """
     chosen = options or WebOptions()
     offload, issuing, answering = offload or Offload(), Issuing(authority), answering or Answering(authority)
+    limit = RateLimit(chosen.rate_per_second, chosen.burst, time.monotonic)
+    services = Services(authority, offload, issuing, limit)
+    kubernetes = KubernetesApi(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await kubernetes.close()
         await asyncio.to_thread(issuing.close)
         await asyncio.to_thread(answering.close)
         offload.close()
@@ -106,9 +111,9 @@ def create_app(
         lifespan=lifespan,
         separate_input_output_schemas=False,
     )
-    limit = RateLimit(chosen.rate_per_second, chosen.burst, time.monotonic)
-    app.state.services = Services(authority, offload, issuing, limit)
+    app.state.services = services
     app.include_router(router, prefix=API)
+    app.mount("/kubernetes/{cluster}", kubernetes)
     _add_health(app, authority, offload)
     add_metrics(app, authority, public=chosen.metrics_public)
     app.router.routes.extend(pki_routes(authority, offload))

@@ -16,6 +16,7 @@ half a minute to load 30,000 of them), and the server's private key never touche
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -24,7 +25,6 @@ from OpenSSL import SSL, crypto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     ServerKey = EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey
 
 PEER_CERTIFICATE = "trivet.peer_certificate"
+ENDING = "trivet.ending"
+"""In the scope: an asyncio.Event that is set when the service ends, for answers that would go on for long."""
 
 # TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 has nothing else.
 _TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -97,6 +99,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         """Read the peer's certificate, once: without renegotiation it cannot change."""
         super().connection_made(transport)
         self._await_request()
+        self._ending = asyncio.Event()
         over_tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._peer = over_tls.getpeercert(binary_form=True) if over_tls else None
         self._extensions = {"tls": _tls_extension(over_tls, self._peer)} if over_tls else {}
@@ -110,6 +113,11 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         self._deadline.cancel()
         super().on_headers_complete()
 
+    def shutdown(self) -> None:
+        """End the connection after the answer in hand, and let that know."""
+        self._ending.set()
+        super().shutdown()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._deadline.cancel()
@@ -122,6 +130,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         super().on_message_begin()
         scope = cast("dict[str, Any]", self.scope)
         scope[PEER_CERTIFICATE] = self._peer
+        scope[ENDING] = self._ending
         scope["extensions"] = scope.get("extensions", {}) | self._extensions
 
 

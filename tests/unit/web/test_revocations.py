@@ -13,7 +13,7 @@ from tests.unit.web.service import JSON, YAML, Service, check_problem, pointers,
 from trivet.authority.access import Role
 from trivet.authority.context import LockoutGuard, Policy
 from trivet.web.app import WebOptions
-from trivet.web.rest.negotiation import add_warnings
+from trivet.web.warning_header import add_warnings
 
 SAMPLE = """\
 apiVersion: certificates.microsoft.com/v1

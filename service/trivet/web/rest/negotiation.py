@@ -26,7 +26,6 @@ JWT: Final = "application/jwt"
 PEM_CHAIN: Final = "application/pem-certificate-chain"  # RFC 8555 section 9.1
 PEM: Final = "application/x-pem-file"
 DER: Final = "application/pkix-cert"  # RFC 2585
-_MAX_WARNING = 500  # a thousand entries fill no header that a client reads; the preview's body tells all
 _YAML_ALIASES = ("application/x-yaml", "text/yaml", "text/x-yaml")
 
 
@@ -138,14 +137,6 @@ def link_next(request: Request, response: Response, cursor: str | None) -> None:
     if cursor is not None:
         query = {**request.query_params, "cursor": cursor}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-
-
-def add_warnings(response: Response, warnings: Sequence[str]) -> None:
-    """Say warnings in headers that kubectl prints (RFC 7234 section 5.5, code 299)."""
-    for warning in warnings:
-        shown = warning if len(warning) <= _MAX_WARNING else warning[: _MAX_WARNING - 3] + "..."
-        text = shown.encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.append("Warning", f'299 - "{text}"')
 
 
 def etag(version: int) -> str:

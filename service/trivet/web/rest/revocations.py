@@ -19,7 +19,6 @@ from trivet.web.rest.documents import read_document
 from trivet.web.rest.negotiation import (
     JSON,
     YAML,
-    add_warnings,
     content_type,
     decode_cursor,
     encode_cursor,
@@ -28,6 +27,7 @@ from trivet.web.rest.negotiation import (
     link_next,
 )
 from trivet.web.rest.operation import Cursor, IdempotencyKey, IfMatch, Limit, body_of, operation, schema_of
+from trivet.web.warning_header import add_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,114 @@
+"""What somebody may ask about themselves: who they are, and what they may do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from trivet.authority.access import require_permission
+from trivet.pki.errors import AccessDeniedError
+from trivet.web.kubernetes.bodies import read_body
+from trivet.web.kubernetes.resources import ALL, Resource
+from trivet.web.kubernetes.status import bad_request, json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.responses import Response
+
+    from trivet.authority.access import Permission
+    from trivet.web.kubernetes.call import Call
+
+PUBLIC_PATHS: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
+_KNOWN_PATHS: Final = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS)
+_SHOWN: Final = 253
+
+
+async def self_subject_review(call: Call) -> Response:
+    """`kubectl auth whoami`."""
+    await _read(call)
+    return _answer(call, {}, {"userInfo": call.user.shown()})
+
+
+async def self_subject_access_review(call: Call) -> Response:
+    """`kubectl auth can-i VERB RESOURCE`."""
+    spec = await _read(call)
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if isinstance(resource, dict) and path is None:
+        allowed, reason = _may(call, resource)
+    elif isinstance(path, dict) and resource is None:
+        asked = str(path.get("path", ""))
+        allowed = any(asked == known or _is_below(asked, known) for known in _KNOWN_PATHS)
+        reason = "" if allowed else "there is nothing at this path"
+    else:
+        raise bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified")
+    status = {"allowed": allowed} | ({"reason": reason} if reason else {})
+    return _answer(call, spec, status)
+
+
+async def self_subject_rules_review(call: Call) -> Response:
+    """`kubectl auth can-i --list`."""
+    spec = await _read(call)
+    rules = [
+        {"verbs": verbs, "apiGroups": [resource.group], "resources": [resource.plural]}
+        for resource in ALL
+        if (verbs := [verb for verb, needed in resource.verbs.items() if _has(call, needed)])
+    ]
+    status = {
+        "resourceRules": rules,
+        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": list(_KNOWN_PATHS)}],
+        "incomplete": False,
+    }
+    return _answer(call, spec, status)
+
+
+async def _read(call: Call) -> dict[str, Any]:
+    call.require()
+    document = (await read_body(call.request, call.resource.kind)).value
+    if not isinstance(document, dict) or not isinstance(document.get("spec") or {}, dict):
+        raise bad_request(f"the body must be a {call.resource.kind}")
+    spec: dict[str, Any] = document.get("spec") or {}
+    return spec
+
+
+def _answer(call: Call, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Response:
+    resource = call.resource
+    body = {
+        "kind": resource.kind,
+        "apiVersion": resource.api_version,
+        "metadata": {"creationTimestamp": None},
+        "status": dict(status),
+    }
+    return json_response(body | ({"spec": dict(spec)} if spec else {}), 201)
+
+
+def _may(call: Call, asked: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether every resource that is meant has every verb that is meant, and the requester what those take."""
+    group, plural, verb = (str(asked.get(key) or "")[:_SHOWN] for key in ("group", "resource", "verb"))
+    if asked.get("subresource"):
+        return False, "there is no such subresource"
+    meant = [
+        resource for resource in ALL if group in {resource.group, "*"} and plural in {resource.plural, "*"}
+    ]
+    if not meant:
+        return False, f"there is no resource {plural!r} in the group {group!r}"
+    if all(_may_each(call, resource, verb) for resource in meant):
+        return True, ""
+    return False, f"the role {call.caller.requester.role} does not have this permission"
+
+
+def _may_each(call: Call, resource: Resource, verb: str) -> bool:
+    verbs = list(resource.verbs) if verb == "*" else [verb]
+    return all(one in resource.verbs and _has(call, resource.verbs[one]) for one in verbs)
+
+
+def _has(call: Call, needed: Permission | None) -> bool:
+    try:
+        if needed is not None:
+            require_permission(call.caller.requester, needed)
+    except AccessDeniedError:
+        return False
+    return True
+
+
+def _is_below(path: str, pattern: str) -> bool:
+    return pattern.endswith("*") and path.startswith(pattern[:-1])

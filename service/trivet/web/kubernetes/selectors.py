@@ -1,0 +1,100 @@
+"""Label selectors and field selectors (apimachinery's pkg/labels/selector.go and pkg/fields/selector.go)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from trivet.web.kubernetes.status import StatusError, bad_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Labels = Mapping[str, str]
+Requirement = Callable[[Labels], bool]
+_MOST: Final = 100
+_LONGEST: Final = 16 * 1024
+_PART: Final = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_KEY: Final = rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_PART}"
+_VALUE: Final = rf"(?:{_PART})?"
+_EQUAL: Final = re.compile(rf"\s*({_KEY})\s*(=|==|!=)\s*({_VALUE})\s*")
+_EXISTS: Final = re.compile(rf"\s*(!?)\s*({_KEY})\s*")
+_SET: Final = re.compile(rf"\s*({_KEY})\s+(in|notin)\s*\(([^()]*)\)\s*")
+_ORDER: Final = re.compile(rf"\s*({_KEY})\s*([<>])\s*([0-9]{{1,18}})\s*")
+_COMMA: Final = re.compile(r",(?![^()]*\))")
+_FIELD: Final = re.compile(r"([^=!]+?)(==|!=|=)(.*)")
+
+
+def label_selector(text: str) -> list[Requirement]:
+    """Read a label selector; what it selects fulfils all requirements.
+
+    Raises:
+        StatusError: it is none.
+    """
+    if len(text) > _LONGEST:
+        raise bad_request("the label selector is too long")
+    parts = _COMMA.split(text) if text.strip() else []
+    if len(parts) > _MOST:
+        raise bad_request(f"a label selector has at most {_MOST} requirements")
+    return [_requirement(part) for part in parts]
+
+
+def selects(requirements: Sequence[Requirement], labels: Labels) -> bool:
+    """Whether labels fulfil all requirements."""
+    return all(requirement(labels) for requirement in requirements)
+
+
+def field_selector(text: str, supported: Sequence[str]) -> list[Requirement]:
+    """Read a field selector, over fields as a mapping from path to text.
+
+    Raises:
+        StatusError: it is none, or names a field that is not supported.
+    """
+    return [_field_requirement(part, supported) for part in text.split(",")[:_MOST] if part]
+
+
+def _requirement(text: str) -> Requirement:
+    if match := _EQUAL.fullmatch(text):
+        key, operator, value = match.groups()
+        return _differs(key, (value,)) if operator == "!=" else _is_one_of(key, (value,))
+    if match := _SET.fullmatch(text):
+        values = tuple(value.strip() for value in match[3].split(","))
+        if all(re.fullmatch(_VALUE, value) for value in values):
+            return _is_one_of(match[1], values) if match[2] == "in" else _differs(match[1], values)
+    if match := _ORDER.fullmatch(text):
+        return _ordered(match[1], int(match[3]), greater=match[2] == ">")
+    if match := _EXISTS.fullmatch(text):
+        return _exists(match[2], wanted=not match[1])
+    raise bad_request(f"unable to parse requirement: {text[:200]!r} is no requirement of a label selector")
+
+
+def _is_one_of(key: str, values: Sequence[str]) -> Requirement:
+    return lambda labels: labels.get(key) in values
+
+
+def _differs(key: str, values: Sequence[str]) -> Requirement:
+    return lambda labels: labels.get(key) not in values
+
+
+def _exists(key: str, *, wanted: bool) -> Requirement:
+    return lambda labels: (key in labels) is wanted
+
+
+def _ordered(key: str, bound: int, *, greater: bool) -> Requirement:
+    def fulfils(labels: Labels) -> bool:
+        value = labels.get(key, "")
+        is_number = re.fullmatch(r"[0-9]{1,18}", value) is not None
+        return is_number and (int(value) > bound if greater else int(value) < bound)
+
+    return fulfils
+
+
+def _field_requirement(text: str, supported: Sequence[str]) -> Requirement:
+    match = _FIELD.fullmatch(text)
+    if match is None:
+        raise bad_request(f"invalid selector: {text[:200]!r}; can't understand it")
+    field, operator, value = match.groups()
+    if field not in supported:
+        raise StatusError(400, "BadRequest", f"field label not supported: {field[:200]}")
+    return _differs(field, (value,)) if operator == "!=" else _is_one_of(field, (value,))

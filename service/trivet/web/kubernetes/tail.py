@@ -1,0 +1,130 @@
+"""The end of the log of changes, read once in this process for all who watch.
+
+A scope that is watched has a feed: its latest changes, and up to which version it knows. One task asks the database a
+few times a second for what is new in all watched scopes. Whoever watches keeps a place of its own and reads on from
+there; who has fallen behind the feed reads the log itself. So nobody has a queue that could grow or overflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from trivet.authority import observe
+from trivet.authority.observe import News
+from trivet.pki.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from trivet.authority.context import Authority
+    from trivet.store.changes import Change
+
+_log = logging.getLogger(__name__)
+_EVERY_SECONDS: Final = 0.2
+_AFTER_FAILURE_SECONDS: Final = 2.0
+_KEPT: Final = 1000
+
+
+@dataclass(slots=True)
+class _Feed:
+    """The latest changes of a scope: all after `since`, up to `version`."""
+
+    since: int
+    version: int
+    changes: deque[Change] = field(default_factory=deque)
+    watchers: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, news: News) -> None:
+        """Note what is new, and wake who waits."""
+        if news.version == self.version:
+            return
+        if news.lost:  # this process stood still for longer than the log is kept
+            self.changes.clear()
+            self.since = news.version
+        self.changes.extend(news.changes if not news.lost else ())
+        while len(self.changes) > _KEPT:
+            self.since = self.changes.popleft().version
+        self.version = news.version
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def after(self, version: int) -> News | None:
+        """What is new since a version; None where it does not reach back that far."""
+        if version < self.since:
+            return None
+        found = (
+            [change for change in self.changes if change.version > version] if version < self.version else []
+        )
+        return News(found, max(version, self.version))
+
+
+class Tail:
+    """Reads what is new; to be closed."""
+
+    def __init__(self, authority: Authority) -> None:
+        """Take the authority; nothing is read until somebody watches."""
+        self._authority = authority
+        self._feeds: dict[UUID, _Feed] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def watching(self, scope: UUID, version: int) -> Iterator[None]:
+        """Keep a scope's feed for a while; a new one begins at the version that the scope is at."""
+        feed = self._feeds.setdefault(scope, _Feed(version, version))
+        feed.watchers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            feed.watchers -= 1
+            if not feed.watchers:
+                del self._feeds[scope]
+
+    async def after(self, scope: UUID, version: int, seconds: float) -> News:
+        """What has changed in a watched scope since a version; waits for it that long.
+
+        Raises:
+            UnavailableError: the database was asked, and is away.
+        """
+        feed = self._feeds[scope]
+        changed, news = feed.changed, feed.after(version)
+        if news is None:
+            news = await asyncio.to_thread(observe.changes_after, self._authority, scope, version)
+        if news.changes or news.lost:
+            return news
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), seconds)
+        return feed.after(version) or news
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Read until nobody watches any more."""
+        failing = False
+        while self._feeds:
+            try:
+                places = {scope: feed.version for scope, feed in self._feeds.items()}
+                found = await asyncio.to_thread(observe.news_of, self._authority, places)
+            except Refusal as refusal:
+                if not failing:
+                    _log.warning("changes cannot be read: %s", refusal.detail)
+                failing = True
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+                continue
+            failing = False
+            for scope, news in found.items():
+                if scope in self._feeds and self._feeds[scope].version == places[scope]:
+                    self._feeds[scope].take(news)
+            await asyncio.sleep(_EVERY_SECONDS)

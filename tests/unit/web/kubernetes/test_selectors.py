@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from trivet.web.kubernetes.selectors import field_selector, label_selector, selects
+from trivet.web.kubernetes.status import StatusError
+
+LABELS = {"team": "blue", "example.org/rank": "7", "empty": ""}
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("", True),
+        ("team=blue", True),
+        ("team==blue", True),
+        ("team=red", False),
+        ("team!=red", True),
+        ("other!=red", True),
+        ("team in (red, blue)", True),
+        ("team in (red)", False),
+        ("team notin (red)", True),
+        ("team notin (blue,red)", False),
+        ("other notin (red)", True),
+        ("team", True),
+        ("!team", False),
+        ("!other", True),
+        ("empty=", True),
+        ("empty in ()", True),
+        ("example.org/rank>6", True),
+        ("example.org/rank < 7", False),
+        ("team>1", False),
+        ("team=blue,example.org/rank=7", True),
+        ("team=blue,!example.org/rank", False),
+        (" team = blue , other notin (a,b) ", True),
+    ],
+)
+def test_a_label_selector_selects_as_kubernetes_has_it(selector: str, expected: bool) -> None:  # noqa: FBT001
+    assert selects(label_selector(selector), LABELS) is expected
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "=",
+        "a=b=c",
+        "a in b",
+        "a in (b",
+        "a,,b",
+        "-a",
+        "a-",
+        "a/b/c",
+        "x" * 64,
+        "a>b",
+        "a = b c",
+        "a," * 200,
+        "ä",
+    ],
+)
+def test_what_is_no_label_selector_is_refused(selector: str) -> None:
+    with pytest.raises(StatusError) as refused:
+        label_selector(selector)
+    assert refused.value.code == 400
+
+
+def test_a_field_selector_compares_the_fields_that_are_supported() -> None:
+    fields = {"metadata.name": "x", "metadata.namespace": "n"}
+    supported = tuple(fields)
+    assert selects(field_selector("metadata.name=x,metadata.namespace!=m", supported), fields)
+    assert not selects(field_selector("metadata.name!=x", supported), fields)
+    for wrong in ("spec.x=1", "metadata.name"):
+        with pytest.raises(StatusError) as refused:
+            field_selector(wrong, supported)
+        assert refused.value.code == 400
