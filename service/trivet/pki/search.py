@@ -79,6 +79,8 @@ def below_suffix(suffix: str) -> KeyRange:
 
 def within_network(network: IPNetwork) -> KeyRange:
     """All addresses of a CIDR range."""
+    if network.num_addresses == 1:
+        return exactly(NameKind.IP, address_key(network[0]))  # so that many are one search (`store.marking`)
     return KeyRange(NameKind.IP, address_key(network[0]), address_key(network[-1]) + "~")
 
 
