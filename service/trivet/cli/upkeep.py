@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from trivet.bootstrap.clock import now
 from trivet.cli.clusters import Name, app
 from trivet.cli.connection import connect
 from trivet.cli.exits import CommandError, ExitCode
@@ -61,7 +63,12 @@ def renew(
     status: Annotated[
         bool, typer.Option("--status", help="Ask for nothing; show how far the last one is.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it until every identity is fresh.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Follow it until every identity is fresh; at most until an hour after its time."
+        ),
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
     """Ask a whole cluster to renew early, before it is switched off for a while.
@@ -70,7 +77,7 @@ def renew(
     """
     with connect(context) as trivet:
         progress = _last(trivet, name) if status else trivet.upkeep.renew(name, over)
-        while watch and progress["fresh"] < progress["total"]:
+        while watch and progress["fresh"] < progress["total"] and now() < _last_moment(progress):
             note(f"fresh: {progress['fresh']} of {progress['total']}")
             time.sleep(_GLANCE_SECONDS)
             progress = trivet.upkeep.renewal(name, progress["id"])
@@ -83,6 +90,15 @@ def renew(
     )
     if progress["late"]:
         show_list(progress["late"], output, _LATE)
+    if watch and progress["late"]:
+        late, total = len(progress["late"]), progress["total"]
+        message = f"{late} of {total} identities have not renewed, an hour after their time"
+        raise CommandError(message, ExitCode.REFUSED)
+
+
+def _last_moment(progress: EarlyRenewal) -> datetime:
+    """Until when it is watched: agents ask once an hour when they should renew."""
+    return datetime.fromisoformat(progress["endsAt"]) + timedelta(hours=1)
 
 
 def _last(trivet: Client, name: str) -> EarlyRenewal:

@@ -222,6 +222,18 @@ class TestUpkeep:
         assert "fresh: 1 of 1" in trivet("cluster", "renew", cluster, "--status").out
         assert trivet("cluster", "renew", cluster, "--status", "-o", "json").json["fresh"] == 1
 
+    def test_watching_ends_with_1_an_hour_after_the_time_where_somebody_is_late(
+        self, trivet: Trivet, cluster: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trivet("issue", "-c", cluster, "-p", "kubelet-client", "--node", "w")
+        real = datetime.now(UTC)
+        moments = iter([real, real + timedelta(minutes=69), real + timedelta(minutes=71)])
+        monkeypatch.setattr("trivet.cli.upkeep.now", lambda: next(moments))
+        monkeypatch.setattr("trivet.cli.upkeep.time.sleep", lambda _: None)
+        watched = trivet("cluster", "renew", cluster, "--over", "10m", "--watch", code=1)
+        assert watched.err.count("fresh: 0 of 1") == 2
+        assert "1 of 1 identities have not renewed" in watched.err
+
     def test_the_budget_is_told_of_the_cluster_and_each_node(
         self, trivet: Trivet, past: Authority, cluster: str
     ) -> None:
