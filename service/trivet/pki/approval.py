@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class SubmitterKind(StrEnum):
     """How whoever submits a request was authenticated."""
 
-    BOOTSTRAP = "bootstrap token"
-    NODE = "kubelet client certificate"
-    TOKEN = "access token"  # noqa: S105  a kind, not a secret
+    BOOTSTRAP = "a bootstrap token"
+    NODE = "a kubelet client certificate"
+    TOKEN = "an access token"  # noqa: S105  a kind, not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,7 @@ def judge_request(
             return (
                 Verdict(None, obstacle) if obstacle else Verdict(rule.name, f"approved by rule {rule.name}")
             )
-    reason = (
-        f"no rule approves the profile {profile} for the holder of a {submitter.kind}; an approver decides"
-    )
+    reason = f"no rule approves the profile {profile} by {submitter.kind}; an approver decides"
     return Verdict(None, reason)
 
 
