@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from tests.conformance.live import KEPT, Known, manifest, pem
+from tests.conformance.live import DENIED, KEPT, Known, manifest, pem
 from tests.support.signing_requests import csr
 
 _NODE = "node-held"  # the holder's own, which a kubelet may ask for
@@ -44,7 +44,12 @@ def _example_parameter(operation: str, parameter: dict[str, Any], examples: Exam
         "token": known.tokens[-1 if doomed else 0],
         "namespace": "kube-system",
         "name": known.objects[-1] if doomed else KEPT,
+        "node": known.objects[-1] if doomed else KEPT,
     }
+    if "BootstrapToken" in operation:
+        values["token"] = known.bootstrap_tokens[-1 if doomed else 0]
+    if operation == "denyCertificateRequest":
+        values["name"] = DENIED
     of_the_query = {"profile": "kubelet-client", "node": _NODE}
     if parameter["in"] == "path" and parameter["name"] in values:
         parameter["example"] = values[parameter["name"]]
@@ -61,6 +66,14 @@ def _body(operation: str, examples: Examples) -> dict[str, Any]:
         "issueCertificate": {"profile": "kubelet-client", "node": _NODE, "csr": pem(csr(key=21))},
         "renewCertificate": {"csr": pem(csr(key=22))},
         "createToken": {"role": "auditor", "expiresInSeconds": 3600},
+        "createBootstrapToken": {"node": _NODE, "expiresInSeconds": 3600},
+        "createCertificateRequest": {
+            "profile": "kubelet-client",
+            "csr": pem(csr(f"system:node:{_NODE}", key=21)),
+        },
+        "approveCertificateRequest": {"reason": "as planned"},
+        "denyCertificateRequest": {"reason": "nobody we know"},
+        "replaceInventoryNode": {"dnsNames": ["kept.example"], "ipAddresses": ["192.0.2.7"]},
     }
     if operation in bodies:
         return bodies[operation]

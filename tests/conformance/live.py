@@ -24,6 +24,7 @@ from tests.support.signing_requests import csr, pooled_key
 TRIVET = Path(sys.executable).with_name("trivet")
 HELD_KEY = 9  # of the pool: the certificate's that holders come with
 KEPT = "kept"
+DENIED = "denied"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Known:
     decisions: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
+    bootstrap_tokens: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -132,7 +134,20 @@ def furnish(live: Live) -> Known:
         for name in known.objects:
             for place in ("/clusters/prod/renew-revocations", "/renew-revocations"):
                 _made(client.post(place, json=manifest(name)))
+        _furnish_requests(client, known)
     return known
+
+
+def _furnish_requests(client: httpx.Client, known: Known) -> None:
+    """Make certificate requests (KEPT is issued), bootstrap tokens, and nodes of the inventory."""
+    for number, name in enumerate((KEPT, DENIED, *(f"object-{number}" for number in range(20)))):
+        body = {"profile": "scheduler", "csr": pem(csr(key=number % 4)), "name": name}
+        _made(client.post("/clusters/prod/certificate-requests", json=body))
+        assert client.put(f"/clusters/prod/inventory/{name}", json={}).status_code == 200
+        made = _made(client.post("/clusters/prod/bootstrap-tokens", json={"node": name}))
+        known.bootstrap_tokens.append(made["id"])
+    approved = client.post(f"/clusters/prod/certificate-requests/{KEPT}/approve", json={})
+    assert approved.json()["state"] == "issued", approved.text
 
 
 def manifest(name: str) -> dict[str, Any]:
