@@ -15,6 +15,7 @@ from tests.support.proof import complaints, exported, verified, verified_by
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority import seal as sealing
 from trivet.authority.access import Requester, Role
 from trivet.authority.install import service_certificate
 from trivet.authority.seal import seal
@@ -23,6 +24,8 @@ from trivet.pki.keys import PublicKey
 from trivet.pki.pem import from_der
 from trivet.pki.proof.lines import canonical, digest, parse
 from trivet.pki.revocation import EntryKind
+from trivet.store import chains as chains_store
+from trivet.store import decisions as decisions_store
 from trivet.store import issuing
 from trivet.store.issuing import Results
 from trivet.store.tables import (
@@ -554,3 +557,32 @@ def test_a_transaction_that_fails_before_it_records_keeps_the_chain(
     monkeypatch.setattr(issuing, "read", read)
     used.issue(node="node-14")
     assert {parse(line)["chain"] for line in exported(used.authority) if b'"decision"' in line} == {2}
+
+
+def test_what_a_checkpoint_says_was_pruned_may_be_missing_and_no_more(used: World) -> None:
+    exported(used.authority)
+    with used.authority.database.write() as connection:
+        last = chains_store.last_checkpoint(connection)
+        found = sealing._look(connection, last, used.clock.now, {})
+        third = decisions_store.of_chain(connection, 2, 2, 1)[0]
+        gone = {"chain": 2, "position": 3, "head": digest(chains_store.line_of(third))}
+        sealing._make(used.authority, connection, found, [gone])
+        connection.execute(delete(decisions).where(decisions.c.chain == 2, decisions.c.position <= 3))
+    report = verified(used.authority, exported(used.authority))
+    assert complaints(report) == []
+    assert (report.pruned, report.decisions) == (3, 4)
+    # As a part of the whole, too: what was pruned later explains what is missing earlier.
+    until = used.clock.now - timedelta(seconds=1)
+    assert complaints(verified(used.authority, exported(used.authority, until=until))) == []
+    found_more = _tamper(used, delete(decisions).where(decisions.c.chain == 2, decisions.c.position == 4))
+    assert any("no checkpoint says that they were pruned" in complaint for complaint in found_more)
+
+
+def test_clocks_that_go_back_make_no_false_alarm(used: World) -> None:
+    used.clock.advance(hours=3)
+    ban = used.revoke(entry(EntryKind.COMMON_NAME, "system:node:n"), name="n")
+    used.delete(ban)
+    used.clock.advance(hours=-2)
+    held = used.issue(node="n")
+    used.renew(held.stored)
+    assert _found(used) == []

@@ -44,7 +44,11 @@ class Change:
 
 @dataclass(slots=True)
 class HistoricEntry:
-    """An entry with the changes between which it stood."""
+    """An entry with the changes between which it stood.
+
+    Attributes:
+        is_unclear: something was decided after it was added, but by a clock at an earlier time; its time says little.
+    """
 
     id: str
     scope: str
@@ -52,6 +56,7 @@ class HistoricEntry:
     entry: Entry
     added: Change
     removed: Change | None = None
+    is_unclear: bool = False
 
     def stood_in(self, version: int) -> bool:
         """Whether it stood in that version of its set."""
@@ -70,6 +75,7 @@ class History:
         self.entries: dict[str, HistoricEntry] = {}
         self.versions: dict[str, int] = {}
         self._by_key: dict[Key, list[HistoricEntry]] = {}
+        self._newest: dict[str, datetime] = {}
 
     def add(self, scope: str, described: Mapping[str, Any], change: Change) -> None:
         """Let an entry stand.
@@ -86,6 +92,7 @@ class History:
         )
         found = HistoricEntry(described["id"], scope, described["revocation"], entry, change)
         self.entries[found.id] = found
+        self._newest[scope] = max(change.at, self._newest.get(scope, change.at))
         for key in entry_keys(entry):
             self._by_key.setdefault(key, []).append(found)
 
@@ -126,7 +133,18 @@ class History:
                 del versions[scope]
             elif version > self.versions.get(scope, 0):
                 yield f"it was decided on version {version} of the entries of {scope}, which the audit trail lacks"
+        self._compare_clocks(parsed_time(decision["decidedAt"]), versions)
         yield from self._compared(decision, versions)
+
+    def _compare_clocks(self, decided_at: datetime, versions: Mapping[str, int]) -> None:
+        """Note which entries were added before a decision, though the clocks say otherwise."""
+        for scope, version in versions.items():
+            if scope not in self._newest or decided_at >= self._newest[scope] - _CLOCKS:
+                continue
+            for found in self.entries.values():
+                is_before = found.scope == scope and found.added.version <= version
+                if is_before and decided_at < found.added.at - _CLOCKS:
+                    found.is_unclear = True
 
     def _compared(self, decision: Line, versions: Mapping[str, int]) -> Iterator[str]:
         identity = read_identity(decision["identity"])
@@ -154,7 +172,7 @@ class History:
     def _marked(self, voucher: Voucher, keys: frozenset[Key], versions: Mapping[str, int]) -> Iterator[str]:
         """A certificate that an entry named stays revoked though the entry was removed, and vouches no more."""
         for found in self.all_ever(keys):
-            if found.scope not in versions or found.removed is None:
+            if found.scope not in versions or found.removed is None or found.is_unclear:
                 continue  # one that stands was asked already
             if found.removed.version > versions[found.scope]:
                 continue
