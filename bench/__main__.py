@@ -28,6 +28,7 @@ PARTS = {
     "peers": "bench.peers.measure:measure_peers",
     "check": "bench.check:measure_check",
     "crl": "bench.crl:measure_crl",
+    "ocsp": "bench.ocsp:measure_ocsp",
     "herd": "bench.herd:measure_herd",
     "revoke": "bench.revoke:measure_revoke",
     "fleet": "bench.fleet:measure_fleet",

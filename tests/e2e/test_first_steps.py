@@ -100,7 +100,7 @@ class House:
             assert json.loads(line)["level"] in {"info", "warning"}, line
 
     def _await(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while "startup complete" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

@@ -23,6 +23,7 @@ from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.identities import list_identities
 from trivet.authority.install import OPERATOR
+from trivet.authority.monitor import Monitor
 from trivet.authority.ocsp import LIFETIME
 from trivet.authority.ocsp_replies import MALFORMED, TRY_LATER, UNAUTHORIZED, Question
 from trivet.authority.responder import make_responder, renew_responders
@@ -333,6 +334,18 @@ def test_the_key_of_a_responder_is_stored_encrypted(blue: OcspWorld) -> None:
     with pytest.raises(TypeError, match="encrypted"):
         load_der_private_key(stored.private_key, None)
     assert "private_key" not in repr(stored)
+
+
+def test_a_scrape_learns_when_the_first_responder_ends(blue: OcspWorld) -> None:
+    monitor = Monitor(blue.world.authority)
+    monitor.read()
+    assert monitor.standing.responders_end is None
+    blue.ask(1)
+    end = x509.load_der_x509_certificate(blue.responder().certificate).not_valid_after_utc
+    blue.world.clock.advance(hours=1)
+    OcspWorld(blue.world, authority="etcd").ask(1)
+    monitor.read()
+    assert monitor.standing.responders_end == end
 
 
 def test_a_responder_is_nobodys_identity(blue: OcspWorld) -> None:

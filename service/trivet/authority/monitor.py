@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from trivet.authority.budget import BudgetMonitor
 from trivet.authority.measures import cluster_label
 from trivet.pki.pem import from_der
-from trivet.store import chains, clusters, monitoring, requests
+from trivet.store import chains, clusters, monitoring, ocsp_responders, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +39,7 @@ class Standing:
         budgets: when the first certificate of each cluster ends, as samples.
         pending: by cluster, how many certificate requests wait for an approver.
         sealed: when the last checkpoint was made.
+        responders_end: the earliest end of an OCSP responder's certificate; None where there is none.
     """
 
     ends: dict[Series, datetime] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Standing:
     budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
     pending: dict[str, int] = field(default_factory=dict)
     sealed: datetime | None = None
+    responders_end: datetime | None = None
 
 
 class Monitor:
@@ -75,6 +77,7 @@ class Monitor:
             pending = self._pending(connection)
             checkpoint = chains.last_checkpoint(connection)
             times = monitoring.crl_times(connection)
+            responders_end = ocsp_responders.first_end(connection)
         ends: dict[Series, datetime] = {}
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
@@ -82,7 +85,9 @@ class Monitor:
         self._budgets.read()
         known = {generation.cluster for generation in found} - {None}
         sealed = checkpoint.made_at if checkpoint else None
-        self.standing = Standing(ends, len(known), _earliest(times), self._budgets.samples(), pending, sealed)
+        self.standing = Standing(
+            ends, len(known), _earliest(times), self._budgets.samples(), pending, sealed, responders_end
+        )
 
     def _pending(self, connection: Connection) -> dict[str, int]:
         waiting = requests.pending_by_cluster(connection)
@@ -161,6 +166,12 @@ class StandingCollector(Collector):
                 for key, times in self.standing.crls.items()
             ]
             yield _gauge(name, text, samples)
+        responders = self.standing.responders_end
+        yield _gauge(
+            "trivet_ocsp_responder_not_after_timestamp_seconds",
+            "End of the OCSP responder's certificate that ends first.",
+            [] if responders is None else [({}, responders.timestamp())],
+        )
         yield _gauge(
             "trivet_outage_budget_end_timestamp_seconds",
             "When a cluster's first certificate ends if contact with Trivet is lost now.",

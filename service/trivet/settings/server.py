@@ -90,7 +90,7 @@ class ServerSettings(LayeredSettings):
     pki_base_url: str | None = None
     crl_hours: int = Field(default=72, ge=1, le=24 * 366)
     crl_shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
-    ocsp: bool = False
+    ocsp: bool = True
     metrics_public: bool = False
     metrics_per_cluster: bool = True
     rate_per_second: float = Field(default=50, gt=0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trivet.store.authorities import GenerationState
-from trivet.store.tables import generations, ocsp_responders
+from trivet.store.tables import certificates, generations, ocsp_responders
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,6 +88,18 @@ def due(connection: Connection, now: datetime, limit: int) -> list[UUID]:
         .limit(limit)
     )
     return list(connection.scalars(query))
+
+
+def first_end(connection: Connection) -> datetime | None:
+    """The earliest end of a responder's certificate, of those that the chore looks after."""
+    query = (
+        select(func.min(certificates.c.not_after))
+        .join(ocsp_responders, _COLUMNS.certificate_id == certificates.c.id)
+        .join(generations, generations.c.id == _COLUMNS.generation_id)
+        .where(generations.c.state != GenerationState.RETIRED)
+    )
+    end: datetime | None = connection.scalar(query)
+    return end
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
