@@ -90,8 +90,9 @@ def ask(source: Source, planned: PlannedCertificate, key: PrivateKey) -> KeyPair
     """
     request = build_request(
         key,
-        common_name=planned.common_name,
-        organizations=planned.organizations,
+        # In full, though most profiles would give it: certificate requests must state it, as in Kubernetes.
+        common_name=planned.names.common_name,
+        organizations=planned.names.organizations,
         hosts=planned.sans,
     )
     pair = checked(KeyPair(read_chain(source.certificate_for(planned, request).encode()), key))

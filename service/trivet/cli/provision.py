@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,8 +11,10 @@ import typer
 from trivet.bootstrap.clock import now
 from trivet.cli.connection import connect
 from trivet.cli.exits import CommandError, ExitCode, code_of
+from trivet.cli.joining import Joining
 from trivet.cli.output import Format, Output, note, printable, show_document, show_list
 from trivet.cli.plan import PlanFile, Root, read_plan
+from trivet.cli.spans import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from trivet.agent.plan.model import Hook
     from trivet.agent.steps import Outcome, Step
 
+_WAIT: Final = 60
 _COLUMNS: Final = {"KIND": "kind", "NAME": "name", "FILE": "path", "RESULT": "result", "WHY": "why"}
 _DONE: Final = {
     "make": "made",
@@ -40,12 +43,25 @@ def provision(
         bool | None,
         typer.Option(help="Run the hooks of what is replaced or changed; without --root they run."),
     ] = None,
+    bootstrap_token: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="For a new node, in place of an access token: its bootstrap token."
+        ),
+    ] = None,
+    wait: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_seconds, metavar="SPAN", help="With it: how long to wait for an approver [1m]."
+        ),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make everything that a plan lists: keys, certificates, kubeconfigs, trust bundles.
 
     What is there and good stays; a second run finds nothing to do, and one that was cut off is continued by the next.
-    Certificates are asked for with the access token of the settings (role issuer).
+    Certificates are asked for with the access token of the settings (role issuer); or, on a new worker, by a
+    bootstrap token the node's client certificate, and by that the serving certificate.
     """
     from trivet.agent.files import FileFaultError, NodeFiles
     from trivet.agent.provisioning import Provisioning
@@ -53,11 +69,18 @@ def provision(
 
     wanted, files = read_plan(plan), NodeFiles(root)
     try:
-        with connect(context) as trivet, nullcontext() if dry_run else files.lock():
-            mended = () if dry_run else files.recover(wanted)
-            for words in mended:
-                note(words)
-            steps = Provisioning.by_token(trivet, wanted, files, now).steps()
+        with ExitStack() as stack:
+            if not dry_run:
+                stack.enter_context(files.lock())
+                for words in files.recover(wanted):
+                    note(words)
+            if bootstrap_token is None:
+                trivet = stack.enter_context(connect(context))
+                provisioning = Provisioning.by_token(trivet, wanted, files, now)
+            else:
+                joining = Joining(context, wanted, files, _WAIT if wait is None else wait)
+                provisioning = joining.provisioning(stack, bootstrap_token, dry_run=dry_run)
+            steps = provisioning.steps()
             if dry_run:
                 _show_steps(steps, output)
                 return
