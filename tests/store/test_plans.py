@@ -12,14 +12,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Table, event, insert, select, text
+from sqlalchemy import Connection, Table, event, insert, select, text, update
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
 
+from trivet.pki.locations import COMPLETE
 from trivet.pki.revocation import Entry, EntryKind, Identity, identity_keys
 from trivet.pki.search import below_suffix, within_network
-from trivet.store import certificates, decisions, hits, marking, pruning, revocations
+from trivet.store import certificates, crls, decisions, hits, marking, pruning, revocations
 from trivet.store.certificates import CertificateFilter
 from trivet.store.clusters import ALL_CLUSTERS, Cluster
 from trivet.store.engine import Database
@@ -27,8 +28,10 @@ from trivet.store.hits import Aim
 from trivet.store.partitions import ensure_months, lower_bound, month_of, next_month
 from trivet.store.tables import (
     certificate_names,
+    crl_lists,
     revocation_entries,
     revocation_entry_keys,
+    revocation_sets,
     serials,
 )
 from trivet.store.tables import certificates as certificate_rows
@@ -249,3 +252,45 @@ def test_the_decision_of_a_serial_is_found_by_indexes(filled: tuple[Connection, 
     assert not scanned(connection, *plans) & BIG, plans
     if connection.dialect.name == "postgresql":  # which knows the month from the id
         assert "decisions_default" not in plans[1]
+
+
+def test_what_was_marked_is_found_by_indexes(filled: tuple[Connection, Cluster]) -> None:
+    connection, cluster = filled
+    # Every entry marked one, and all but the last hundred are published.
+    _mark_all(connection)
+    listed = _list_up_to(connection, cluster, COUNT - 100)
+    plans = plans_of(connection, lambda: crls.marked_lists(connection))
+    plans += plans_of(connection, lambda: crls.pass_over(connection))
+    plans += plans_of(connection, lambda: [*crls.marks(connection, listed, COUNT, 0, START)])
+    assert len(plans) == 3
+    for plan in plans:
+        # PostgreSQL reads the entries of the scope until it finds one that marked something.
+        assert not scanned(connection, plan) & (BIG - {"revocation_entries"}), plan
+    found = [mark for part in crls.marks(connection, listed, COUNT, 0, START) for mark in part]
+    assert len(found) == 100
+
+
+def _mark_all(connection: Connection) -> None:
+    entries, held = revocation_entries.c, certificate_rows.c
+    for number in range(COUNT - 200, COUNT + 1):
+        chosen = UUID(int=lower_bound((month_of(START), NEXT_MONTH)[number % 2]).int + (number << 80))
+        connection.execute(update(revocation_entries).where(entries.id == chosen).values(added_in=number))
+        connection.execute(
+            update(certificate_rows)
+            .where(held.id == chosen)
+            .values(revoked_by=chosen, revoked_at=START, serial=f"{number:x}")
+        )
+    connection.execute(text("ANALYZE"))
+
+
+def _list_up_to(connection: Connection, cluster: Cluster, version: int) -> crls.CrlList:
+    crls.begin_lists(connection, 1, None, rows.new_id, only=cluster.id)
+    connection.execute(
+        update(revocation_sets).where(revocation_sets.c.scope == cluster.id).values(version=COUNT)
+    )
+    connection.execute(update(crl_lists).values(cluster_version=version, number=1))
+    generation = connection.execute(select(crl_lists.c.generation_id)).scalars().first()
+    assert generation is not None
+    listed = crls.find_list(connection, generation, COMPLETE)
+    assert listed is not None
+    return listed

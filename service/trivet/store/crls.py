@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, case, delete, exists, insert, or_, select, text, update
+from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, text, update
 
 from trivet.pki.crl_entries import RevokedEntry, revoked_entry
 from trivet.pki.locations import COMPLETE, Shard
@@ -112,6 +112,8 @@ _LIST: Final[tuple[Any, ...]] = (
     crl_lists.c.base_urls,
 )
 _CRL: Final = tuple(crls.c[name] for name in Crl.__dataclass_fields__)
+# As an expression, so that no index finds the entry of a certificate: SQLite would go through all marks for each list.
+_ENTRY_FIRST: Final = func.coalesce(revocation_entries.c.id, revocation_entries.c.id)
 _TOLD: Final = generations.c.state != GenerationState.RETIRED
 
 
@@ -281,7 +283,7 @@ def _mark_in(scope: ColumnElement[UUID] | UUID, covered: ColumnElement[int]) -> 
         .where(
             revocation_entries.c.scope == scope,
             revocation_entries.c.added_in > covered,
-            certificates.c.revoked_by == revocation_entries.c.id,
+            certificates.c.revoked_by == _ENTRY_FIRST,
             certificates.c.generation_id == crl_lists.c.generation_id,
         )
         .correlate(crl_lists)
@@ -331,7 +333,7 @@ def _marks(generation_id: UUID, scope: UUID, covered: int, wanted: int, cutoff: 
             revocation_entries.c.kind,
             revocation_entries.c.not_before,
         )
-        .join(certificates, certificates.c.revoked_by == revocation_entries.c.id)
+        .join(certificates, certificates.c.revoked_by == _ENTRY_FIRST)
         .where(
             revocation_entries.c.scope == scope,
             revocation_entries.c.added_in > covered,

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select, update
 from tests.support.clock import START, Clock
 from tests.support.revocation_objects import entry
@@ -20,6 +23,7 @@ from trivet.authority.publish import Publisher
 from trivet.authority.published import newest_crl
 from trivet.pki.errors import NotFoundError, UnavailableError
 from trivet.pki.locations import COMPLETE, Shard, shard_of
+from trivet.pki.pem import from_der, to_pem
 from trivet.pki.plan import WronglySignedError
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.revocation import Entry, EntryKind
@@ -420,3 +424,37 @@ def test_memory_holds_no_more_than_it_may() -> None:
     memory.keep(crl, replace(content, der=bytes(300_001)))
     memory.keep(crl, replace(content, der=b"small"))
     assert memory.take(crl) is None
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_openssl_refuses_what_is_on_the_crl_and_nothing_else(
+    world: World, tmp_path: Path, require_tool: Callable[[str], str], shards: int
+) -> None:
+    sharded = published(world, base_url="http://pki.example.org", shards=shards)
+    Publisher(sharded.authority).begin()
+    stolen, kept = sharded.issue("etcd-peer"), sharded.issue("etcd-peer", node="node-2")
+    sharded.revoke(by_serial(stolen))
+    Publisher(sharded.authority).publish_all()
+    openssl = require_tool("openssl")
+    (tmp_path / "ca.crt").write_bytes(to_pem([from_der(stolen.issuer)]))
+    moment = ["-attime", str(int(sharded.clock().timestamp()))]
+    for issued, is_good in ((stolen, False), (kept, True)):
+        shard = shard_of(int(issued.stored.serial, 16), shards)
+        crl = crl_of(sharded, AuthorityName.ETCD, shard).public_bytes(Encoding.PEM)
+        (tmp_path / "list.crl").write_bytes(crl)
+        (tmp_path / "leaf.crt").write_bytes(to_pem([from_der(issued.stored.der)]))
+        read = [openssl, "crl", "-in", "list.crl", "-noout", "-CAfile", "ca.crt"]
+        verified = subprocess.run(read, cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert "verify OK" in verified.stderr
+        # A shard is for certificates that name it, and the CA's own certificate names none.
+        scope = "-crl_check_all" if shards == 1 else "-crl_check"
+        check = [openssl, "verify", "-x509_strict", scope, "-extended_crl", *moment, "-CAfile", "ca.crt"]
+        judged = subprocess.run(
+            [*check, "-CRLfile", "list.crl", "leaf.crt"],
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ("leaf.crt: OK" in judged.stdout) is is_good, judged.stderr
+        assert ("certificate revoked" in judged.stderr) is not is_good
