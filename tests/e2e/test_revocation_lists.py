@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
@@ -161,8 +160,6 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(require_tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if importlib.util.find_spec("trivet.authority.publish") is None:
-        pytest.skip("this Trivet publishes no CRLs")
     for tool in ("etcd", "etcdctl", "nginx", "curl"):
         require_tool(tool)
     folder = tmp_path_factory.mktemp("site")
