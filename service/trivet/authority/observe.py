@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.access import Permission, authorized_cluster
+from trivet.authority.access import Permission, Role, authorized_cluster
 from trivet.authority.drafts import image_of
 from trivet.authority.preview import scope_cluster
 from trivet.store import changes, revocations
@@ -122,8 +122,10 @@ def known_cluster(authority: Authority, requester: Requester, cluster: str) -> C
     Raises:
         NotFoundError, AccessDeniedError, ExpiredError, RevokedError: as `access.authorized_cluster`.
     """
+    # Whoever has a bootstrap token may read no cluster, but is known in its own.
+    permission = Permission.SUBMIT_REQUEST if requester.role is Role.BOOTSTRAP else Permission.READ_CLUSTER
     with authority.database.read() as connection:
-        return authorized_cluster(connection, requester, Permission.READ_CLUSTER, cluster, authority.clock())
+        return authorized_cluster(connection, requester, permission, cluster, authority.clock())
 
 
 def forget_changes(authority: Authority) -> int:

@@ -6,10 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.access import Role
+from trivet.authority.request_person import submitted_by
 from trivet.pki.errors import AuthenticationError
-from trivet.pki.pem import from_der
-from trivet.pki.subjects import names_of
 from trivet.web.authentication import authenticated, limit_address
 from trivet.web.kubernetes.status import StatusError
 from trivet.web.tls import PEER_CERTIFICATE
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from trivet.authority.access import Requester
     from trivet.web.authentication import Caller
 
-_AUTHENTICATED: Final = "system:authenticated"
 _CREDENTIAL: Final = "authentication.kubernetes.io/credential-id"
 
 
@@ -67,21 +63,12 @@ async def identify(request: Request) -> User:
 
 
 def user_of(caller: Caller) -> User:
-    """The user that a requester is: CN and O of a certificate; for a token its id, and its role as a group."""
+    """The user that a requester is, as certificate requests name them too; with what tells the credential."""
     requester = caller.requester
-    if requester.role is Role.HOLDER and requester.certificate is not None:
-        return _holder(caller, requester.certificate.der)
-    name = f"trivet:{requester.name}"
-    return User(name, (f"trivet:{requester.role}", _AUTHENTICATED), _uid(requester), caller=caller)
-
-
-def _holder(caller: Caller, der: bytes) -> User:
-    names = names_of(from_der(der))
-    # As kube-apiserver tells it (authentication/request/x509), by which a certificate is known to webhooks.
-    credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
-    groups = (*names.organizations, _AUTHENTICATED)
-    return User(names.common_name, groups, extra={_CREDENTIAL: (credential,)}, caller=caller)
-
-
-def _uid(requester: Requester) -> str:
-    return str(requester.token_id) if requester.token_id is not None else ""
+    submitted = submitted_by(requester)
+    uid = str(requester.token_id) if requester.token_id is not None else ""
+    extra: dict[str, Sequence[str]] = {}
+    if requester.certificate is not None:
+        # As kube-apiserver tells it (authentication/request/x509), by which a certificate is known to webhooks.
+        extra[_CREDENTIAL] = (f"X509SHA256={hashlib.sha256(requester.certificate.der).hexdigest()}",)
+    return User(submitted.username, submitted.groups, uid, extra, caller)
