@@ -601,3 +601,15 @@ def test_a_version_that_has_not_been_does_not_keep_others_from_their_events(api:
     api.make("a")
     assert api.events(f"resourceVersion={10**17}") == []
     assert [event["type"] for event in api.events("resourceVersion=0")] == ["ADDED"]
+
+
+def test_the_bearer_of_a_bootstrap_token_is_known_and_may_read_no_revocation(api: Api) -> None:
+    made = api.service.ask("POST", "clusters/blue/bootstrap-tokens", 201, json={}).json()
+    who = {"Authorization": f"Bearer {made['token']}"}
+    path = f"{BLUE}/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    told = api.ask("POST", path, 201, who=who, json=body).json()["status"]["userInfo"]
+    assert told["username"] == f"system:bootstrap:{made['id']}"
+    assert told["groups"] == ["system:bootstrappers", "system:authenticated"]
+    api.ask("GET", RESOURCE, 403, who=who)
+    api.ask("GET", "/kubernetes/red/api", 403, who=who)
