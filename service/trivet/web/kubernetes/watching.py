@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from trivet.authority import observe
 from trivet.pki.errors import Refusal
 from trivet.store.changes import ChangeKind
 from trivet.web.kubernetes.answers import rendered
+from trivet.web.kubernetes.identity import identify
 from trivet.web.kubernetes.listing import Selection, find, selection_of
 from trivet.web.kubernetes.media import TABLE, form_of
 from trivet.web.kubernetes.options import number_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _BOOKMARK_SECONDS: Final = 60.0  # as apiserver's cacher
 _LONGEST_SECONDS: Final = 1800
+_TRUSTED_SECONDS: Final = 60.0
 _INITIAL_END: Final = {"k8s.io/initial-events-end": "true"}
 
 
@@ -91,6 +94,7 @@ class WatchAnswer:
         self._call = call
         self._asked = asked
         self._with_columns = True
+        self._checked = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell until it ends."""
@@ -134,14 +138,16 @@ class WatchAnswer:
                 async for line in lines:
                     yield line
         except Refusal as refusal:
-            error = of_refusal(refusal, self._call.target, self._call.user.name)
+            yield self._error(of_refusal(refusal, self._call.target, self._call.user.name))
+        except StatusError as error:
             yield self._error(error)
 
     async def _changes(self) -> AsyncGenerator[bytes]:
         asked, tail, version = self._asked, self._call.tail, self._asked.version
         with tail.watching(asked.scope, asked.present):
             while True:
-                news = await tail.after(asked.scope, version, _BOOKMARK_SECONDS)
+                news = await tail.after(asked.scope, version, min(_BOOKMARK_SECONDS, _TRUSTED_SECONDS))
+                await self._check_again()
                 if news.lost:
                     message = f"too old resource version: {version} ({news.version})"
                     yield self._error(expired(message))
@@ -153,6 +159,20 @@ class WatchAnswer:
                 version = max(version, news.version)
                 if not news.changes and asked.bookmarks:
                     yield self._bookmark(version, {})
+
+    async def _check_again(self) -> None:
+        """Ask now and then whether whoever watches still may: a token is deleted, a certificate revoked.
+
+        Raises:
+            StatusError, Refusal: they may not.
+        """
+        if time.monotonic() - self._checked < _TRUSTED_SECONDS:
+            return
+        user = await identify(self._call.request)
+        if user.caller is None:
+            raise StatusError(401, "Unauthorized", "Unauthorized")
+        await replace(self._call, user=user).run(observe.watched_scope)
+        self._checked = time.monotonic()
 
     def _event(self, kind: ChangeKind, image: ObjectImage) -> bytes:
         shown = rendered(self._call, image, self._asked.form, with_columns=self._with_columns)

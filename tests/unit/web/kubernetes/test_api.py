@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,11 @@ from tests.unit.web.service import Service, service_over
 
 from trivet.authority.access import Role
 from trivet.authority.context import LockoutGuard, Policy
+from trivet.authority.install import OPERATOR
 from trivet.authority.observe import forget_changes
+from trivet.authority.tokens import create_token, delete_token
 from trivet.web.app import WebOptions
+from trivet.web.kubernetes import watching
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -613,3 +617,17 @@ def test_the_bearer_of_a_bootstrap_token_is_known_and_may_read_no_revocation(api
     assert told["groups"] == ["system:bootstrappers", "system:authenticated"]
     api.ask("GET", RESOURCE, 403, who=who)
     api.ask("GET", "/kubernetes/red/api", 403, who=who)
+
+
+def test_a_watch_ends_once_its_token_was_deleted(
+    api: Api, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_TRUSTED_SECONDS", 0.2)
+    token, secret = create_token(world.authority, OPERATOR, role=Role.AUDITOR, cluster="blue")
+    who = {"Authorization": f"Bearer {secret}"}
+    deletion = threading.Timer(0.5, delete_token, (world.authority, OPERATOR, token.id))
+    deletion.start()
+    answer = api.ask("GET", f"{EVERYWHERE}?watch=true&timeoutSeconds=20", 200, who=who)
+    deletion.join()
+    (event,) = [json.loads(line) for line in answer.text.splitlines()]
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 401)
