@@ -15,6 +15,7 @@ from tests.support.clock import START, Clock
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority import publish
 from trivet.authority.context import Authority, Policy, Publication
 from trivet.authority.crl_memory import CrlMemory
 from trivet.authority.issue import IssuedCertificate
@@ -458,3 +459,45 @@ def test_openssl_refuses_what_is_on_the_crl_and_nothing_else(
         )
         assert ("leaf.crt: OK" in judged.stdout) is is_good, judged.stderr
         assert ("certificate revoked" in judged.stderr) is not is_good
+
+
+def test_a_crl_that_was_made_from_an_older_state_is_not_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, other = Publisher(world.authority), Publisher(world.authority)
+    publisher.publish_all()
+    listed = newest_crl(world.authority, issuer_of(world), COMPLETE).list_id
+    first, second = world.issue(), world.issue(node="node-2")
+    world.revoke(by_serial(first))
+    make = publish._made
+
+    def made_late(*arguments: object) -> object:
+        monkeypatch.setattr(publish, "_made", make)
+        world.revoke(by_serial(second))
+        assert other.publish(listed)
+        world.clock.advance(seconds=1)  # so that its number would be the larger one
+        return make(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(publish, "_made", made_late)
+    assert not publisher.publish(listed)
+    assert set(serials_of(crl_of(world))) == {first.stored.serial, second.stored.serial}
+
+
+def test_what_is_marked_while_marks_are_read_is_listed_once(
+    everywhere: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(everywhere.authority)
+    publisher.publish_all()
+    first, second = everywhere.issue(), everywhere.issue(node="node-2")
+    everywhere.revoke(by_serial(first))
+    read = publish._add_marks
+
+    def revoked_meanwhile(*arguments: object) -> bool:
+        monkeypatch.setattr(publish, "_add_marks", read)
+        everywhere.revoke(by_serial(second))
+        return read(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(publish, "_add_marks", revoked_meanwhile)
+    publisher.publish_all()
+    publisher.publish_all()
+    assert sorted(serials_of(crl_of(everywhere))) == sorted([first.stored.serial, second.stored.serial])
