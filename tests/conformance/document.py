@@ -19,6 +19,7 @@ class Examples:
     known: Known
     role: str
     message: str
+    carried: str
 
 
 def with_examples(document: dict[str, Any], examples: Examples) -> dict[str, Any]:
@@ -35,7 +36,17 @@ def with_examples(document: dict[str, Any], examples: Examples) -> dict[str, Any
 
 
 def _example_parameter(operation: str, parameter: dict[str, Any], examples: Examples) -> None:
-    known = examples.known
+    values = _values(operation, examples.known)
+    of_the_query = {"profile": "kubelet-client", "node": _NODE}
+    if parameter["in"] == "path" and parameter["name"] in values:
+        parameter["example"] = values[parameter["name"]]
+    elif parameter["name"] == "If-Match":
+        parameter["example"] = "*"
+    elif operation == "issueCertificate" and parameter["name"] in of_the_query:
+        parameter["example"] = of_the_query[parameter["name"]]
+
+
+def _values(operation: str, known: Known) -> dict[str, str]:
     doomed = operation.startswith("delete")
     values = {
         "cluster": "prod",
@@ -45,18 +56,19 @@ def _example_parameter(operation: str, parameter: dict[str, Any], examples: Exam
         "namespace": "kube-system",
         "name": known.objects[-1] if doomed else KEPT,
         "node": known.objects[-1] if doomed else KEPT,
+        "certificate": known.certificate_ids[0],
+        "renewal": known.renewal,
+        "repair": known.repair,
     }
     if "BootstrapToken" in operation:
         values["token"] = known.bootstrap_tokens[-1 if doomed else 0]
     if operation == "denyCertificateRequest":
         values["name"] = DENIED
-    of_the_query = {"profile": "kubelet-client", "node": _NODE}
-    if parameter["in"] == "path" and parameter["name"] in values:
-        parameter["example"] = values[parameter["name"]]
-    elif parameter["name"] == "If-Match":
-        parameter["example"] = "*"
-    elif operation == "issueCertificate" and parameter["name"] in of_the_query:
-        parameter["example"] = of_the_query[parameter["name"]]
+    elif operation == "createRepair":
+        values["cluster"] = "spare"
+    elif operation == "deleteRepair":
+        values |= {"cluster": "lab", "repair": known.closing}
+    return values
 
 
 def _body(operation: str, examples: Examples) -> dict[str, Any]:
@@ -73,6 +85,11 @@ def _body(operation: str, examples: Examples) -> dict[str, Any]:
         },
         "approveCertificateRequest": {"reason": "as planned"},
         "denyCertificateRequest": {"reason": "nobody we know"},
+        "createEarlyRenewal": {"overSeconds": 3600},
+        "createRepair": {"forSeconds": 3600},
+        "createRepairSkip": {"stage": "etcd"},
+        "createRepairToken": {"node": "node-0"},
+        "renewInRepair": {"message": examples.carried},
         "replaceInventoryNode": {"dnsNames": ["kept.example"], "ipAddresses": ["192.0.2.7"]},
     }
     if operation in bodies:
@@ -91,6 +108,9 @@ def parameters(examples: Examples) -> tuple[dict[str, Any], dict[str, Any]]:
         "path.token": known.tokens,
         "path.namespace": ["kube-system", "default"],
         "path.name": known.objects,
+        "path.certificate": known.certificate_ids,
+        "path.renewal": [known.renewal],
+        "path.repair": [known.closing],  # what is open in `prod` stays so
         "query.profile": ["kubelet-client", "kubelet-serving", "etcd-server", "scheduler"],
         "query.status": ["valid", "revoked", "expired"],
         "query.ip": ["192.0.2.1", "10.0.0.0/8", "2001:db8::/32"],

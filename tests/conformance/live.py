@@ -21,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.signing_requests import csr, pooled_key
 
+from trivet.pki.renewal import certificate_id
+
 TRIVET = Path(sys.executable).with_name("trivet")
 HELD_KEY = 9  # of the pool: the certificate's that holders come with
 KEPT = "kept"
@@ -70,6 +72,10 @@ class Known:
     tokens: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
     bootstrap_tokens: list[str] = field(default_factory=list)
+    certificate_ids: list[str] = field(default_factory=list)
+    renewal: str = ""
+    repair: str = ""
+    closing: str = ""
 
 
 @contextmanager
@@ -105,7 +111,7 @@ def serving(folder: Path) -> Iterator[Live]:
 
 
 def _await(process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while "startup complete" not in log.read_text():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
@@ -117,16 +123,17 @@ def pem(request: bytes) -> str:
 
 
 def furnish(live: Live) -> Known:
-    """Make two clusters, and in `prod` (which the document's examples name) some of everything."""
+    """Make three clusters, and in `prod` (which the document's examples name) some of everything."""
     known = Known()
     with live.client() as client:
-        for name in ("prod", "lab"):
+        for name in ("prod", "lab", "spare"):
             _made(client.post("/clusters", json={"name": name, "endpoint": f"api.{name}.example"}))
         for number in range(6):
             body = {"profile": "kubelet-client", "node": f"node-{number}", "csr": pem(csr(key=number))}
             made = _made(client.post("/clusters/prod/certificates", json=body))
             known.serials.append(made["serialNumber"])
             known.decisions.append(made["decision"])
+            known.certificate_ids.append(_renewal_id(made["certificate"]))
         for number in range(40):
             victim = {"role": "auditor", "description": f"to be deleted {number}"}
             known.tokens.append(_made(client.post("/tokens", json=victim))["id"])
@@ -135,6 +142,12 @@ def furnish(live: Live) -> Known:
             for place in ("/clusters/prod/renew-revocations", "/renew-revocations"):
                 _made(client.post(place, json=manifest(name)))
         _furnish_requests(client, known)
+        known.renewal = _made(client.post("/clusters/prod/renewals", json={"overSeconds": 3600}))["id"]
+        # The one that may be closed is another cluster's: what renews in a window needs it open.
+        known.repair, known.closing = (
+            _made(client.post(f"/clusters/{cluster}/repairs", json={"forSeconds": 7200}))["id"]
+            for cluster in ("prod", "lab")
+        )
     return known
 
 
@@ -148,6 +161,12 @@ def _furnish_requests(client: httpx.Client, known: Known) -> None:
         known.bootstrap_tokens.append(made["id"])
     approved = client.post(f"/clusters/prod/certificate-requests/{KEPT}/approve", json={})
     assert approved.json()["state"] == "issued", approved.text
+
+
+def _renewal_id(certificate: str) -> str:
+    held = x509.load_pem_x509_certificate(certificate.encode())
+    issuer = held.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    return certificate_id(issuer.key_identifier or b"", held.serial_number)
 
 
 def manifest(name: str) -> dict[str, Any]:
