@@ -12,7 +12,7 @@ from trivet.bootstrap.document import openapi_document
 
 FILE = Path(__file__).resolve().parents[2] / "openapi" / "openapi.json"
 # Verbs that SDKs' methods begin with; "search" or "fetch" beside "list" and "get" would only confuse.
-VERB = re.compile(r"(create|list|get|replace|delete|issue|renew|explain|approve|deny)[A-Z][A-Za-z]+")
+VERB = re.compile(r"(create|list|get|replace|delete|issue|renew|explain|export|approve|deny)[A-Z][A-Za-z]+")
 
 
 @cache
