@@ -53,7 +53,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "replaceInventoryNode": {"json": {"dnsNames": ["db.example"]}},
 }
 # What one of a cluster may do without naming a cluster; the answer holds what concerns that cluster only.
-OF_ONES_OWN = {"listClusters", "listTokens", "getToken", "deleteToken", "listAuditRecords", "exportAudit", "getDecision"}
+OF_ONES_OWN = {
+    "listClusters",
+    "listTokens",
+    "getToken",
+    "deleteToken",
+    "listAuditRecords",
+    "exportAudit",
+    "getDecision",
+}
 BAD_TOKENS = {
     "malformed": "Bearer trivet_short",
     "unknown": "Bearer trivet_" + "A" * 43,
