@@ -56,6 +56,11 @@ def pytest_configure() -> None:
     sys.addaudithook(_refuse_outside_world)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name octets by their parameter: keys make them differ in each process, and processes share a run by names."""
+    return argname if isinstance(val, bytes) else None
+
+
 def _is_required(tool: str) -> bool:
     return not {tool, "all"}.isdisjoint(re.split(r"[\s,]+", os.environ.get("TRIVET_TEST_REQUIRE", "")))
 
