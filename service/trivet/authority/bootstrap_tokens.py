@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from trivet.authority import once, record
 from trivet.authority.access import Permission, authorized_cluster
+from trivet.authority.submission import check_not_reserved
 from trivet.pki.bootstrap import BootstrapToken, BootstrapUsage, check_groups
 from trivet.pki.documents import MAX_TEXT
-from trivet.pki.errors import ConflictError, Fault, InvalidError, NotFoundError
+from trivet.pki.errors import ConflictError, Fault, InvalidError, NotFoundError, RejectedIdentifierError
 from trivet.pki.names import is_plain, parse_node_name
 from trivet.store import bootstrap_tokens
 from trivet.store.bootstrap_tokens import StoredBootstrapToken
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from trivet.authority.access import Requester
     from trivet.authority.context import Authority
+    from trivet.store.clusters import Cluster
 
 LIFETIME: Final = timedelta(hours=24)  # as kubeadm has it
 LONGEST: Final = timedelta(days=366)
@@ -71,6 +73,7 @@ def create_bootstrap_token(
     with authority.database.write() as connection:
         now = authority.clock()
         found = authorized_cluster(connection, requester, Permission.WRITE_BOOTSTRAP_TOKEN, cluster, now)
+        _check_reserved(found, wanted.node)
         # As access tokens: what was stolen for its last minutes must not make itself a successor.
         expires_at = min(filter(None, (now + wanted.lifetime, requester.expires_at)))
         usages = tuple(dict.fromkeys(usage.value for usage in wanted.usages))
@@ -113,6 +116,13 @@ def _checked(wanted: WantedToken) -> tuple[str, ...]:
         message = f"the bootstrap token cannot be made: {faults[0].pointer[1:]} {faults[0].message}"
         raise InvalidError(message, *faults)
     return check_groups(wanted.groups)
+
+
+def _check_reserved(cluster: Cluster, node: str | None) -> None:
+    try:
+        check_not_reserved(cluster, node or "")
+    except RejectedIdentifierError as error:
+        raise InvalidError(error.detail, Fault("/node", "must not be a name of the API server")) from error
 
 
 def _new_token(authority: Authority) -> BootstrapToken:

@@ -14,6 +14,7 @@ from trivet.authority.inventory import described, refuse_conflicts
 from trivet.pki.errors import ConflictError
 from trivet.pki.inventory import Grants
 from trivet.pki.kubernetes import NODE_GROUP, NODE_PREFIX
+from trivet.pki.subjects import reserved_hosts
 from trivet.store import counters, inventory
 from trivet.store.inventory import InventoryNode
 
@@ -36,7 +37,7 @@ def pin_at_first_sight(
     node: str | None,
     request: CertificateRequest,
 ) -> None:
-    """Make the node's entry of what it asks for, unless it has one or something of it belongs to another node."""
+    """Make the node's entry of what it asks for, unless it has one, or some of it is another's or reserved."""
     if not authority.policy.pin_inventory or profile.name != "kubelet-serving":
         return
     is_exact = (request.common_name, request.organizations) == (f"{NODE_PREFIX}{node}", (NODE_GROUP,))
@@ -48,6 +49,8 @@ def pin_at_first_sight(
     now = authority.clock()
     hosts = tuple(name for name in request.dns_names if name != node)
     grants = Grants(hosts, tuple(ipaddress.ip_network(address) for address in request.ip_addresses))
+    if grants.without(reserved_hosts(cluster.names)) != grants:
+        return  # only an administrator says who else is found where the API server is; the request waits
     try:
         refuse_conflicts(connection, cluster.id, node, grants, now)
     except ConflictError:

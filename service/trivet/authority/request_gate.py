@@ -81,12 +81,13 @@ def admit(
         case.outcome = made_earlier(connection, stored.certificate_id)
         return
     _check_approval(authority, stored, now)
-    if stored is None or stored.decided_by is None:
+    if stored is None or stored.decided_by is None or case.cluster is None:
         return
     case.within = f"the certificate request {stored.name}: {stored.reason}"
     if stored.decided_by.startswith(request_steps.RULE):
         _, request = require_request(application)
-        verdict = assess(connection, subject_of(connection, stored, request, now), authority.policy, now)
+        subject = subject_of(connection, case.cluster, stored, request, now)
+        verdict = assess(connection, subject, authority.policy, now)
         if verdict.rule is None:
             raise AccessDeniedError(f"a rule had approved this, and does no longer: {verdict.reason}")
 
@@ -97,8 +98,8 @@ def _check_direct(connection: Connection, case: Case) -> None:
         message = "nothing was approved"
         raise AccessDeniedError(message)
     is_of_host = bool(drafted.names.dns_names or drafted.names.ip_addresses)
-    if requester.role is Role.HOLDER and is_of_host and case.cluster_id is not None:
-        owned = owned_by(connection, case.cluster_id, drafted.node or "")
+    if requester.role is Role.HOLDER and is_of_host and case.cluster is not None:
+        owned = owned_by(connection, case.cluster, drafted.node or "")
         check_granted_names(requester, drafted.names, owned)
 
 

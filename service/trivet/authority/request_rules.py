@@ -16,18 +16,19 @@ from trivet.pki.approval import Submitter, SubmitterKind, Verdict, judge_request
 from trivet.pki.inventory import Grants, Owned
 from trivet.pki.kubernetes import NODE_PREFIX
 from trivet.pki.revocation import EntryKind
+from trivet.pki.subjects import reserved_hosts
 from trivet.store import certificates, identities, inventory, revocations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy import Connection
 
     from trivet.authority.context import Policy
     from trivet.pki.csr import CertificateRequest
     from trivet.store.certificates import StoredCertificate
+    from trivet.store.clusters import Cluster
 
 _MOST: Final = 200
 """How many certificates of one node are looked at, the newest first: three months' worth."""
@@ -41,7 +42,7 @@ class Subject:
     """A request as the rules see it.
 
     Attributes:
-        cluster_id: of the cluster whose certificate is wanted.
+        cluster: whose certificate is wanted.
         submitter: how its submitter was known.
         profile: the name of the profile.
         node: for which node; None where the profile has none.
@@ -49,7 +50,7 @@ class Subject:
         bootstrap_token: id of the token by which the submitter was known.
     """
 
-    cluster_id: UUID
+    cluster: Cluster
     submitter: Submitter
     profile: str
     node: str | None
@@ -59,22 +60,26 @@ class Subject:
 
 def assess(connection: Connection, subject: Subject, policy: Policy, now: datetime) -> Verdict:
     """Approve by the first rule that fits, or say why the request waits."""
-    owned = owned_by(connection, subject.cluster_id, subject.node or "")
+    owned = owned_by(connection, subject.cluster, subject.node or "")
     verdict = judge_request(subject.submitter, subject.profile, subject.node, subject.request.names, owned)
     if verdict.rule is None or subject.node is None or subject.submitter.kind is not SubmitterKind.BOOTSTRAP:
         return verdict
     known = certificates.of_common_name(
-        connection, subject.cluster_id, NODE_PREFIX + subject.node, subject.profile, _MOST
+        connection, subject.cluster.id, NODE_PREFIX + subject.node, subject.profile, _MOST
     )
     obstacle = _held_back(connection, subject, known, policy) or _taken(connection, subject, known, now)
     return Verdict(None, obstacle) if obstacle else verdict
 
 
-def owned_by(connection: Connection, cluster_id: UUID, node: str) -> Owned:
+def owned_by(connection: Connection, cluster: Cluster, node: str) -> Owned:
     """All that decides which SANs a node may have."""
-    grants = inventory.grants_of(connection, cluster_id, [node]).get(node, Grants())
-    owners = inventory.owners_of_names(connection, cluster_id, [node])
-    return Owned(node, grants, frozenset(name for name, owner in owners.items() if owner != node))
+    entry = inventory.find(connection, cluster.id, node)
+    grants, reserved = entry.grants if entry else Grants(), reserved_hosts(cluster.names)
+    if entry is not None and entry.is_pinned:
+        grants = grants.without(reserved)  # no administrator said so
+    owners = inventory.owners_of_names(connection, cluster.id, [node])
+    foreign = frozenset(name for name, owner in owners.items() if owner != node)
+    return Owned(node, grants, foreign, reserved)
 
 
 def _held_back(
@@ -106,7 +111,7 @@ def _taken(
     live = [one for one in live if not _has_same_key(subject, one) and not (is_clean and _gave(subject, one))]
     if not live:
         return None
-    given_up = identities.abandoned(connection, subject.cluster_id)
+    given_up = identities.abandoned(connection, subject.cluster.id)
     living = next((one for one in live if one.id not in given_up), None)
     if living is None:
         return None

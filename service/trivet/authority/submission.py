@@ -17,7 +17,7 @@ from trivet.pki.errors import (
 from trivet.pki.keys import check_public_key
 from trivet.pki.kubernetes import NODE_GROUP, NODE_PREFIX, profile_named
 from trivet.pki.names import parse_node_name
-from trivet.pki.subjects import names_for, node_of
+from trivet.pki.subjects import names_for, node_of, reserved_hosts
 from trivet.pki.validity import SHORTEST
 
 if TYPE_CHECKING:
@@ -120,7 +120,22 @@ def checked_node(
     if token is None or (token.node is not None and token.node != node):
         message = f"this bootstrap token is for the node {token.node if token else None} only, not for {node}"
         raise RejectedIdentifierError(message)
+    check_not_reserved(cluster, node or "")
     if (request.common_name, request.organizations) != (f"{NODE_PREFIX}{node}", (NODE_GROUP,)):
         message = f"the subject must be exactly CN {NODE_PREFIX}{node} and O {NODE_GROUP}"
         raise RejectedIdentifierError(message)
     return node
+
+
+def check_not_reserved(cluster: Cluster, node: str) -> None:
+    """Let nobody in by a bootstrap token under a name that clients find the API server by.
+
+    Raises:
+        RejectedIdentifierError: the way in is a certificate from an issuer, who knows what that node is.
+    """
+    if node in {str(host) for host in reserved_hosts(cluster.names)}:
+        message = (
+            f"the API server of the cluster {cluster.name} is found by {node}, so no bootstrap token lets a node of"
+            " that name in; give the node another name, or let an issuer give it its certificate (trivet issue)"
+        )
+        raise RejectedIdentifierError(message)

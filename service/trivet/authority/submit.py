@@ -96,7 +96,7 @@ def _stored(
         if requests.find(connection, found.id, request.name) is not None:
             message = f"there is a certificate request {request.name} in the cluster {found.name} already"
             raise ConflictError(message, Fault("/name", "must be new"))
-        request = _judged(authority, connection, read.request, request, now)
+        request = _judged(authority, connection, found, read.request, request, now)
         requests.add(connection, request)
     return request, found, True
 
@@ -152,11 +152,12 @@ def _suffix(authority: Authority) -> str:
 def _judged(
     authority: Authority,
     connection: Connection,
+    cluster: Cluster,
     request: CertificateRequest,
     stored: StoredRequest,
     now: datetime,
 ) -> StoredRequest:
-    subject = subject_of(connection, stored, request, now)
+    subject = subject_of(connection, cluster, stored, request, now)
     verdict = assess(connection, subject, authority.policy, now)
     if verdict.rule is None:
         return replace(stored, reason=verdict.reason)
@@ -165,7 +166,11 @@ def _judged(
 
 
 def subject_of(
-    connection: Connection, stored: StoredRequest, request: CertificateRequest, now: datetime
+    connection: Connection,
+    cluster: Cluster,
+    stored: StoredRequest,
+    request: CertificateRequest,
+    now: datetime,
 ) -> Subject:
     """A request as the rules see it now.
 
@@ -176,4 +181,4 @@ def subject_of(
     if token_id is not None:
         bound_to = check_token(bootstrap_tokens.with_ids(connection, [token_id]).get(token_id), now).node
     submitter = submitter_of(stored.submitted, bound_to)
-    return Subject(stored.cluster_id, submitter, stored.profile, stored.node, request, token_id)
+    return Subject(cluster, submitter, stored.profile, stored.node, request, token_id)

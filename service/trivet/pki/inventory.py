@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from trivet.pki.errors import ConflictError, Fault, InvalidError
-from trivet.pki.names import MAX_SANS, DnsName, IPNetwork, parse_dns_name, parse_ip_network
+from trivet.pki.names import MAX_SANS, DnsName, IPAddress, IPNetwork, parse_dns_name, parse_ip_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +30,11 @@ class Grants:
 
     dns_names: tuple[DnsName, ...] = ()
     networks: tuple[IPNetwork, ...] = ()
+
+    def without(self, hosts: frozenset[DnsName | IPAddress]) -> Grants:
+        """The same without those names, and without ranges of one of those addresses alone."""
+        networks = (each for each in self.networks if each.num_addresses > 1 or each[0] not in hosts)
+        return Grants(tuple(name for name in self.dns_names if name not in hosts), tuple(networks))
 
 
 def read_grants(dns_names: Sequence[str], networks: Sequence[str]) -> Grants:
@@ -112,19 +117,27 @@ class Owned:
         node: whose name is its own without any grant.
         grants: what it owns beyond that.
         foreign: names that belong to other nodes; its own may be among them.
+        reserved: what the cluster's API server is found by (`subjects.reserved_hosts`): not even a node of that name
+            owns it, unless it is granted by itself; a range that holds such an address does not do.
     """
 
     node: str
     grants: Grants = Grants()
     foreign: frozenset[str] = frozenset()
+    reserved: frozenset[DnsName | IPAddress] = frozenset()
 
     def missing(self, names: Names) -> tuple[str, ...]:
         """The SANs that the node does not own, in the order of the request; empty if it owns all."""
-        own = {self.node, *self.grants.dns_names} - self.foreign
-        hosts = [name for name in names.dns_names if name not in own]
-        addresses = [
-            str(address)
-            for address in names.ip_addresses
-            if not any(address in network for network in self.grants.networks)
-        ]
+        own = (({self.node} - self.reserved) | set(self.grants.dns_names)) - self.foreign
+        hosts = [self._in_words(name) for name in names.dns_names if name not in own]
+        addresses = [self._in_words(address) for address in names.ip_addresses if not self._has(address)]
         return (*hosts, *addresses)
+
+    def _has(self, address: IPAddress) -> bool:
+        return any(
+            address in network and (address not in self.reserved or network.num_addresses == 1)
+            for network in self.grants.networks
+        )
+
+    def _in_words(self, host: DnsName | IPAddress) -> str:
+        return f"{host} (which the API server is found by)" if host in self.reserved else str(host)

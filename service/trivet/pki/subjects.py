@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,19 @@ def service_hosts(cluster: ClusterNames) -> tuple[DnsName | IPAddress, ...]:
     short = f"{service}.{domain.partition('.')[0]}"
     texts = ("kubernetes", "kubernetes.default", service, short, f"{service}.{domain}")
     return (*(parse_dns_name(text) for text in texts), cluster.service_cidr[1])
+
+
+def reserved_hosts(cluster: ClusterNames) -> frozenset[DnsName | IPAddress]:
+    """What clients find the cluster's API server by: no node's, unless an administrator says so.
+
+    A node with a serving certificate for one of them would be the API server to whoever trusts the Cluster CA.
+    """
+    hosts: set[DnsName | IPAddress] = set()
+    with suppress(ValueError, IndexError):  # such a cluster's API server has no certificate for any of them
+        hosts.update(service_hosts(cluster))
+    with suppress(ValueError):
+        hosts.add(parse_host(str(cluster.endpoint)))
+    return frozenset(hosts)
 
 
 def parse_host(text: str) -> DnsName | IPAddress:

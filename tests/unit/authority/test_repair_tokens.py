@@ -35,6 +35,7 @@ from trivet.pki.errors import (
     RevokedError,
 )
 from trivet.pki.revocation import EntryKind
+from trivet.store import clusters
 from trivet.store.tables import repair_tokens
 
 SERVING = "kubelet-serving"
@@ -307,10 +308,9 @@ def test_a_token_that_was_used_re_admits_a_node_that_was_held_back_from_bootstra
 
     def obstacle() -> str:
         request = parse_certificate_request(csr("system:node:w", ("system:nodes",), key=8))
-        cluster_id = fleet.held["v", CLIENT].cluster_id
-        assert cluster_id is not None
-        subject = Subject(cluster_id, Submitter(SubmitterKind.BOOTSTRAP), CLIENT, "w", request)
         with authority.database.read() as connection:
+            cluster = clusters.get(connection, "blue")
+            subject = Subject(cluster, Submitter(SubmitterKind.BOOTSTRAP), CLIENT, "w", request)
             return assess(connection, subject, authority.policy, clock.now).reason
 
     assert "is held back" in obstacle()

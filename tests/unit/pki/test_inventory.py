@@ -79,3 +79,20 @@ def test_a_wildcard_is_not_granted_by_a_name_below_it() -> None:
 def test_a_node_without_grants_owns_its_name_only() -> None:
     assert Owned("n1").missing(_san("n1", addresses=("10.0.0.1",))) == ("10.0.0.1",)
     assert Owned("n1").missing(ANY) == ()
+
+
+RESERVED = frozenset({DnsName("api.example"), parse_ip_address("10.96.0.1")})
+
+
+def test_what_the_api_server_is_found_by_is_no_node_s_own_nor_part_of_its_range() -> None:
+    asked = _san("api.example", addresses=("10.96.0.1", "10.96.0.2"))
+    owned = Owned("api.example", read_grants([], ["10.96.0.0/24"]), reserved=RESERVED)
+    assert [each.split()[0] for each in owned.missing(asked)] == ["api.example", "10.96.0.1"]
+    assert "which the API server is found by" in owned.missing(asked)[0]
+    told = read_grants(["api.example"], ["10.96.0.0/24", "10.96.0.1"])
+    assert Owned("api.example", told, reserved=RESERVED).missing(asked) == ()
+
+
+def test_grants_without_some_hosts_keep_the_others_and_ranges() -> None:
+    grants = read_grants(["api.example", "db.example"], ["10.96.0.1", "10.96.0.0/24", "10.0.0.7"])
+    assert grants.without(RESERVED) == read_grants(["db.example"], ["10.96.0.0/24", "10.0.0.7"])
