@@ -24,7 +24,9 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Told apart, not kept secret; a system call for each would give up the interpreter to another thread.
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count(secrets.randbits(24))
-_SECRET = re.compile(r"trivet_[A-Za-z0-9_-]+")
+_SECRET = re.compile(
+    r"(trivet(?:-repair)?_)[A-Za-z0-9_-]+|(?<![a-z0-9])([a-z0-9]{6}\.)[a-z0-9]{16}(?![a-z0-9])"
+)
 _UNANSWERED = 0
 _CLIENT_GONE = 499  # as other servers log it; nobody receives it
 _DEFECT = "something went wrong in Trivet; the operator finds it in the log by the requestId"
@@ -156,11 +158,16 @@ async def _send_problem(send: Send, status: int, content: dict[str, Any]) -> Non
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
+def _withheld(token: re.Match[str]) -> str:
+    return f"{token[1] or token[2]}…"
+
+
 def _note(scope: Scope, status: int, seconds: float) -> None:
-    # The path without the query; a token that somebody put into it does not belong in a log.
+    # The path without the query. What somebody put into it of a token does not belong in a log; its kind, or the id of
+    # a bootstrap token, which is no secret, may stand there.
     fields: dict[str, Any] = {
         "method": scope["method"],
-        "path": _SECRET.sub("trivet_…", scope["path"]),
+        "path": _SECRET.sub(_withheld, scope["path"]),
         "status": status,
         "milliseconds": round(seconds * 1000, 1),
         "client": (scope.get("client") or ("",))[0],

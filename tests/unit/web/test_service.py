@@ -149,6 +149,26 @@ def test_a_request_leaves_one_line_in_the_log_without_its_query(
     assert token["Authorization"].partition(" ")[2] not in str(vars(record))
 
 
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        ("abcdef.0123456789abcdef", "abcdef.…"),
+        ("trivet-repair_Zm9v_b-Fy", "trivet-repair_…"),
+        ("trivet_Zm9v_b-Fy", "trivet_…"),
+        ("x-trivet-repair_Zm9v;X_abcdef.0123456789abcdef", "x-trivet-repair_…;X_abcdef.…"),
+        ("abcdef", "abcdef"),
+    ],
+)
+def test_a_token_in_a_path_is_withheld_from_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture, token: str, shown: str
+) -> None:
+    with caplog.at_level(logging.INFO, "trivet.access"):
+        service.ask("DELETE", f"clusters/blue/bootstrap-tokens/{token}", 404)
+    (record,) = [record for record in caplog.records if record.name == "trivet.access"]
+    line = json.loads(logs.JsonFormatter().format(record))
+    assert line["path"] == f"/api/v1/clusters/blue/bootstrap-tokens/{shown}"
+
+
 def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
     asked: list[str] = []
     sent: list[Any] = []
