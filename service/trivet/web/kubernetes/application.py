@@ -12,7 +12,17 @@ from starlette.responses import PlainTextResponse, Response
 from trivet.authority import observe
 from trivet.authority.health import check_database
 from trivet.pki.errors import NotFoundError, Refusal, UnavailableError
-from trivet.web.kubernetes import changing, discovery, listing, openapi, reviews, revocations, stubs, watching
+from trivet.web.kubernetes import (
+    changing,
+    deleting,
+    discovery,
+    listing,
+    openapi,
+    reviews,
+    revocations,
+    stubs,
+    watching,
+)
 from trivet.web.kubernetes.answers import object_answer
 from trivet.web.kubernetes.call import Call
 from trivet.web.kubernetes.identity import User, identify
@@ -68,8 +78,8 @@ _VERBS: Final[dict[tuple[str, str], Callable[[Call], Awaitable[ASGIApp]]]] = {
     (RENEW_REVOCATION.plural, "create"): changing.create,
     (RENEW_REVOCATION.plural, "update"): changing.replace,
     (RENEW_REVOCATION.plural, "patch"): changing.patch,
-    (RENEW_REVOCATION.plural, "delete"): changing.delete,
-    (RENEW_REVOCATION.plural, "deletecollection"): listing.delete_collection,
+    (RENEW_REVOCATION.plural, "delete"): deleting.delete,
+    (RENEW_REVOCATION.plural, "deletecollection"): deleting.delete_collection,
     (NAMESPACE.plural, "get"): stubs.get_namespace,
     (NAMESPACE.plural, "list"): stubs.list_namespaces,
     (EVENT.plural, "list"): stubs.list_events,

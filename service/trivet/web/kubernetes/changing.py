@@ -1,4 +1,4 @@
-"""POST, PUT, PATCH and DELETE of objects: optimistic concurrency, dry runs, warnings."""
+"""POST, PUT and PATCH of objects: optimistic concurrency, dry runs, warnings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ from trivet.web.kubernetes.status import (
     Cause,
     StatusError,
     bad_request,
-    deleted,
     invalid,
     invalid_option,
-    json_response,
     of_refusal,
 )
 
@@ -85,13 +83,13 @@ async def replace(call: Call) -> Response:
 async def _put(
     call: Call, document: dict[str, Any], former: ObjectImage, options: Options, warnings: list[str]
 ) -> Response:
-    _check_precondition(call, document, former)
+    check_precondition(call, document, former)
     managed = revocations.managed_by_update(call, document, former, options.updater)
     changed = await revocations.replace(call, document, former.version, managed, dry_run=options.dry_run)
     return object_answer(call, changed.image, 200, (*warnings, *changed.warnings))
 
 
-def _check_precondition(call: Call, document: dict[str, Any], former: ObjectImage) -> None:
+def check_precondition(call: Call, document: dict[str, Any], former: ObjectImage) -> None:
     """Refuse what was made of another version, or of another object of that name.
 
     Raises:
@@ -164,7 +162,7 @@ async def _apply(call: Call, found: Document, body: bytes, options: Options) -> 
         former = await revocations.get(call)
     except NotFoundError:
         return await _apply_new(call, wanted, manager, options)
-    _check_precondition(call, wanted, former)
+    check_precondition(call, wanted, former)
     shares = read_shares(former.managed_fields)
     live, now = revocations.contents_of(former), call.now()
     content, managed = applied(shares, live, content_of(wanted), manager, now, force=options.force)
@@ -181,28 +179,3 @@ async def _apply_new(call: Call, wanted: dict[str, Any], manager: Manager, optio
     _, managed = applied((), {}, content_of(wanted), manager, call.now(), force=options.force)
     changed = await revocations.create(call, wanted, managed, dry_run=options.dry_run)
     return object_answer(call, changed.image, 201, changed.warnings)
-
-
-async def delete(call: Call) -> Response:
-    """DELETE of an object."""
-    options = options_of(call.request)
-    asked = await _delete_options(call)
-    dry_run = options.dry_run or asked.get("dryRun") == ["All"]
-    call.require(dry_run=dry_run)
-    former = await revocations.get(call)
-    preconditions = asked.get("preconditions") or {}
-    _check_precondition(call, {"metadata": preconditions}, former)
-    version = former.version if preconditions else None
-    gone = await revocations.delete(call, version, dry_run=dry_run)
-    return json_response(deleted(call.target, str(gone.id)))
-
-
-async def _delete_options(call: Call) -> dict[str, Any]:
-    if not await call.request.body():
-        return {}
-    asked = (await read_body(call.request, "DeleteOptions")).value
-    is_readable = isinstance(asked, dict) and isinstance(asked.get("preconditions") or {}, dict)
-    if not is_readable:
-        raise bad_request("the body must be DeleteOptions")
-    found: dict[str, Any] = asked
-    return found

@@ -1,17 +1,17 @@
-"""Lists: in parts (limit and continue), by selectors, and deletions of all that a list has."""
+"""Lists: in parts (limit and continue), by selectors."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.authority import observe
 from trivet.web.kubernetes import revocations
 from trivet.web.kubernetes.answers import list_answer
-from trivet.web.kubernetes.options import number_of, options_of
+from trivet.web.kubernetes.options import number_of
 from trivet.web.kubernetes.selectors import Requirement, field_selector, label_selector, selects
 from trivet.web.kubernetes.status import Cause, StatusError, bad_request, expired
 
@@ -81,9 +81,8 @@ def selection_of(call: Call) -> Selection:
 async def list_objects(call: Call) -> Response:
     """GET of a collection."""
     call.require()
-    selection, limit = selection_of(call), number_of(call.request, "limit")
-    version, after = await _continued(call)
-    found = await find(call, selection, limit or None, version, after)
+    selection = selection_of(call)
+    found = await find_asked(call, selection)
     _check_version(call, found.version)
     metadata: dict[str, Any] = {"resourceVersion": str(found.version)}
     if found.after is not None:
@@ -93,19 +92,15 @@ async def list_objects(call: Call) -> Response:
     return list_answer(call, found.images, metadata)
 
 
-async def delete_collection(call: Call) -> Response:
-    """DELETE of a collection: of each object that the selectors select."""
-    options = options_of(call.request)
-    call.require(dry_run=options.dry_run)
-    found = await find(call, selection_of(call), None, None, None)
-    gone = [
-        await revocations.delete(_about(call, image), None, dry_run=options.dry_run) for image in found.images
-    ]
-    return list_answer(call, gone, {"resourceVersion": str(found.version)})
+async def find_asked(call: Call, selection: Selection) -> Found:
+    """The part of a list that a request asks for by `limit` and `continue`.
 
-
-def _about(call: Call, image: ObjectImage) -> Call:
-    return replace(call, target=call.target.named(image.name, image.namespace))
+    Raises:
+        StatusError: one of them cannot be read (400), or the place to go on from is too old (410).
+    """
+    limit = number_of(call.request, "limit")
+    version, after = await _continued(call)
+    return await find(call, selection, limit or None, version, after)
 
 
 async def find(

@@ -56,9 +56,9 @@ def options_of(request: Request) -> Options:
     query, kind = request.query_params, _KINDS.get(request.method, "ListOptions")
     dry_run, validation = query.getlist("dryRun"), query.get("fieldValidation") or "Warn"
     if other := next((value for value in dry_run if value != "All"), None):
-        raise _unsupported(kind, "dryRun", other, ("All",))
+        raise unsupported_value(kind, "dryRun", other, ("All",))
     if validation not in _VALIDATIONS:
-        raise _unsupported(kind, "fieldValidation", validation, _VALIDATIONS)
+        raise unsupported_value(kind, "fieldValidation", validation, _VALIDATIONS)
     manager = query.get("fieldManager") or ""
     if manager and not _NAME.fullmatch(manager):
         message = "Invalid value: must be 1 to 128 printable characters"
@@ -67,7 +67,8 @@ def options_of(request: Request) -> Options:
     return Options(bool(dry_run), validation, manager, is_set(query.get("force")), agent)
 
 
-def _unsupported(kind: str, name: str, value: str, supported: Sequence[str]) -> StatusError:
+def unsupported_value(kind: str, name: str, value: str, supported: Sequence[str]) -> StatusError:
+    """422 for a value that there is not, in the words of apimachinery's field.NotSupported."""
     quoted = ", ".join(f'"{item}"' for item in supported)
     message = f'Unsupported value: "{value[:100]}": supported values: {quoted}'
     return invalid_option(kind, name, "FieldValueNotSupported", message)

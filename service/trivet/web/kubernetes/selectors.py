@@ -49,9 +49,12 @@ def field_selector(text: str, supported: Sequence[str]) -> list[Requirement]:
     """Read a field selector, over fields as a mapping from path to text.
 
     Raises:
-        StatusError: it is none, or names a field that is not supported.
+        StatusError: it is none, has too many requirements, or names a field that is not supported.
     """
-    return [_field_requirement(part, supported) for part in text.split(",")[:_MOST] if part]
+    parts = [part for part in text.split(",") if part]
+    if len(parts) > _MOST:  # to read but some of them would select more than was asked for
+        raise bad_request(f"a field selector has at most {_MOST} requirements")
+    return [_field_requirement(part, supported) for part in parts]
 
 
 def _requirement(text: str) -> Requirement:

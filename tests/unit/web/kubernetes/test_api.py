@@ -347,6 +347,59 @@ def test_a_collection_is_deleted_by_a_selector(api: Api) -> None:
     assert [item["metadata"]["name"] for item in left["items"]] == ["b"]
 
 
+def test_a_dry_run_in_the_body_deletes_no_collection(api: Api) -> None:
+    for name in ("a", "b"):
+        api.make(name)
+    before = api.ask("GET", EVERYWHERE, 200).json()
+    for asked in (["All"], ["All", "All"]):
+        tried = api.ask("DELETE", RESOURCE, 200, json={"kind": "DeleteOptions", "dryRun": asked}).json()
+        assert [item["metadata"]["name"] for item in tried["items"]] == ["a", "b"]
+    options = unknown("v1", "DeleteOptions", field(5, "All"))
+    api.ask("DELETE", RESOURCE, 200, headers=PROTOBUF, content=options)
+    api.ask("DELETE", f"{RESOURCE}/a", 200, json={"dryRun": ["All", "All"]})
+    assert api.ask("GET", EVERYWHERE, 200).json() == before
+    auditor = api.service.token(Role.AUDITOR)
+    api.ask("DELETE", RESOURCE, 403, who=auditor, json={"dryRun": []})
+
+
+@pytest.mark.parametrize("path", [RESOURCE, f"{RESOURCE}/one"])
+@pytest.mark.parametrize(
+    "asked", ["All", "", ["all"], ["All", "all"], [""], [None], [["All"]], True, False, 0, {"All": 1}, {}]
+)
+def test_a_dry_run_that_is_misspelt_is_refused_and_deletes_nothing(
+    api: Api, path: str, asked: object
+) -> None:
+    api.make()
+    refused = api.ask("DELETE", path, 422, json={"kind": "DeleteOptions", "dryRun": asked}).json()
+    assert refused["details"]["causes"][0]["field"] == "dryRun"
+    api.ask("GET", f"{RESOURCE}/one", 200)
+    api.ask("DELETE", path, 200, json={"kind": "DeleteOptions", "dryRun": []})
+    api.ask("GET", f"{RESOURCE}/one", 404)
+
+
+def test_preconditions_hold_for_each_object_of_a_collection(api: Api) -> None:
+    made = [api.make(name)["metadata"] for name in ("a", "b")]
+    for wrong in ({"uid": made[0]["uid"]}, {"resourceVersion": made[1]["resourceVersion"]}):
+        api.ask("DELETE", RESOURCE, 409, json={"preconditions": wrong})
+    unreadable: list[object] = [[], "", False, {"uid": 5}, {"resourceVersion": 0}]
+    for unread in unreadable:
+        api.ask("DELETE", RESOURCE, 400, json={"preconditions": unread})
+    assert len(api.ask("GET", RESOURCE, 200).json()["items"]) == 2
+    only = f"{RESOURCE}?fieldSelector=metadata.name=b"
+    api.ask("DELETE", only, 200, json={"preconditions": {"uid": made[1]["uid"]}})
+    assert [item["metadata"]["name"] for item in api.ask("GET", RESOURCE, 200).json()["items"]] == ["a"]
+
+
+def test_no_more_of_a_collection_is_deleted_than_is_asked_for(api: Api) -> None:
+    for name in ("a", "b", "c"):
+        api.make(name)
+    gone = api.ask("DELETE", f"{RESOURCE}?limit=1", 200).json()
+    assert [item["metadata"]["name"] for item in gone["items"]] == ["a"]
+    among = ",".join(["metadata.namespace=kube-system"] * 100)
+    api.ask("DELETE", f"{RESOURCE}?fieldSelector={among},metadata.name=b", 400)
+    assert len(api.ask("GET", RESOURCE, 200).json()["items"]) == 2
+
+
 def test_unknown_fields_are_warned_of_ignored_or_refused_as_asked(api: Api) -> None:
     wrong = manifest(colour="red")
     api.ask("POST", f"{RESOURCE}?fieldValidation=Strict", 400, json=wrong)

@@ -72,3 +72,11 @@ def test_a_field_selector_compares_the_fields_that_are_supported() -> None:
         with pytest.raises(StatusError) as refused:
             field_selector(wrong, supported)
         assert refused.value.code == 400
+
+
+def test_a_field_selector_is_read_whole_or_refused() -> None:
+    one = "metadata.name=x"
+    assert len(field_selector(",".join([one] * 100), ("metadata.name",))) == 100
+    with pytest.raises(StatusError) as refused:
+        field_selector(",".join([one] * 101), ("metadata.name",))
+    assert refused.value.code == 400
