@@ -18,6 +18,8 @@ from trivet.pki.kubernetes import NODE_PREFIX
 from trivet.pki.revocation import EntryKind
 from trivet.pki.subjects import reserved_hosts
 from trivet.store import certificates, identities, inventory, revocations
+from trivet.store.clusters import ALL_CLUSTERS
+from trivet.store.marking import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
     from trivet.authority.context import Policy
     from trivet.pki.csr import CertificateRequest
+    from trivet.pki.revocation import Key
     from trivet.store.certificates import StoredCertificate
     from trivet.store.clusters import Cluster
+    from trivet.store.revocations import StandingEntry
 
 _MOST: Final = 200
 """How many certificates of one node are looked at, the newest first: three months' worth."""
@@ -87,17 +91,36 @@ def _held_back(
 ) -> str | None:
     """Why a node is held back whose newest certificate was revoked: whoever stole its key may have its token, too."""
     newest = known[0] if known else None
-    if not policy.hold_revoked_nodes or newest is None or newest.revoked_by is None:
+    if not policy.hold_revoked_nodes or newest is None or newest.revoked_at is None:
         return None
-    entry = revocations.entries_by_id(connection, [newest.revoked_by]).get(newest.revoked_by)
-    if entry is None or entry.entry.kind not in _OF_ONE_KEY:
-        return None
-    if not revocations.still_stand(connection, [entry.id]):
+    entry = _naming_one_key(connection, subject, newest, known)
+    if entry is None:
         return None
     return (
         f"the node {subject.node} is held back: its certificate {newest.serial} was revoked by the"
         f" {describe_entry(entry)}; an approver re-admits the node by approving this request"
     )
+
+
+def _naming_one_key(
+    connection: Connection, subject: Subject, newest: StoredCertificate, known: Sequence[StoredCertificate]
+) -> StandingEntry | None:
+    """The first entry that stands, and names that certificate or its key.
+
+    `revoked_by` is the entry that came first, of a mass revocation perhaps; one that names the certificate itself may
+    have come after it, or outlived it.
+    """
+    keys: set[Key] = {(EntryKind.SERIAL_NUMBER, each.serial) for each in known}
+    keys.add((EntryKind.PUBLIC_KEY, newest.spki_sha256))
+    found = revocations.candidates(connection, keys)
+    if newest.revoked_by is not None and revocations.still_stand(connection, [newest.revoked_by]):
+        # It may name an ancestor that is no longer kept.
+        found += revocations.entries_by_id(connection, [newest.revoked_by]).values()
+    for entry in sorted(found, key=lambda each: (each.object_name, each.position)):
+        is_here = entry.scope in {subject.cluster.id, ALL_CLUSTERS} and entry.entry.kind in _OF_ONE_KEY
+        if is_here and is_named(connection, entry, newest.id):
+            return entry
+    return None
 
 
 def _taken(

@@ -38,6 +38,13 @@ def mark_revoked(connection: Connection, standing: StandingEntry, now: datetime)
     return connection.execute(query).rowcount
 
 
+def is_named(connection: Connection, standing: StandingEntry, certificate_id: UUID) -> bool:
+    """Whether the entry names the certificate, also where another one had marked it before."""
+    is_meant = named([standing.entry], standing.scope)
+    query = select(certificates.c.id).where(certificates.c.id == certificate_id, is_meant)
+    return connection.execute(query).first() is not None
+
+
 def named(entries: Sequence[Entry], scope: UUID, spared: Sequence[Entry] = ()) -> ColumnElement[bool]:
     """Whether a certificate of the scope is named by one of the entries, and by none of those that are spared."""
     cluster_id = certificates.c.cluster_id

@@ -351,6 +351,59 @@ def test_an_entry_for_many_does_not_hold_a_node_back(world: World) -> None:
     assert fulfil(world.authority, stored).state is RequestState.ISSUED
 
 
+@pytest.mark.parametrize("kind", [EntryKind.SERIAL_NUMBER, EntryKind.PUBLIC_KEY])
+def test_a_node_is_held_back_by_an_entry_that_came_after_a_mass_revocation(
+    world: World, kind: EntryKind
+) -> None:
+    held = world.issue(node="n1", key=7).stored
+    world.clock.advance(seconds=1)
+    world.revoke(entry(EntryKind.GROUP, "system:nodes", world.clock.now))
+    own_entry = world.revoke(
+        entry(kind, held.serial if kind is EntryKind.SERIAL_NUMBER else held.spki_sha256)
+    )
+    stored = submit(world, bearer(world), node_csr(), "kubelet-client")
+    assert (stored.state, f"entry {kind}" in stored.reason) == (RequestState.PENDING, True)
+    world.delete(own_entry)
+    assert submit(world, bearer(world), node_csr(), "kubelet-client").state is RequestState.APPROVED
+
+
+def test_a_node_is_held_back_until_the_last_entry_that_names_its_certificate_is_gone(world: World) -> None:
+    held = world.issue(node="n1", key=7).stored
+    entries = [
+        world.revoke(entry(EntryKind.SERIAL_NUMBER, held.serial), name=name, cluster=cluster)
+        for name, cluster in (("first", "blue"), ("second", "blue"), ("everywhere", None))
+    ]
+    for revoked, cluster in zip(entries, ("blue", "blue", None), strict=True):
+        stored = submit(world, bearer(world), node_csr(), "kubelet-client")
+        assert "is held back" in stored.reason
+        world.delete(revoked, cluster)
+    assert submit(world, bearer(world), node_csr(), "kubelet-client").state is RequestState.APPROVED
+
+
+@pytest.mark.parametrize("with_descendants", [True, False])
+def test_an_entry_of_an_earlier_certificate_holds_a_node_back_if_it_means_those_renewed_from_it(
+    world: World, *, with_descendants: bool
+) -> None:
+    first = world.issue(node="n1", key=7).stored
+    world.clock.advance(seconds=1)
+    world.renew(first, key=8)
+    world.clock.advance(seconds=1)
+    world.revoke(entry(EntryKind.GROUP, "system:nodes", world.clock.now))
+    own_entry = entry(EntryKind.SERIAL_NUMBER, first.serial)
+    world.revoke(replace(own_entry, include_renewed=with_descendants))
+    stored = submit(world, bearer(world), node_csr(), "kubelet-client")
+    assert ("is held back" in stored.reason) is with_descendants
+
+
+def test_an_entry_in_another_cluster_holds_no_node_back(world: World) -> None:
+    held = world.issue(node="n1", key=7).stored
+    world.make_cluster("green")
+    world.clock.advance(seconds=1)
+    world.revoke(entry(EntryKind.GROUP, "system:nodes", world.clock.now))
+    world.revoke(entry(EntryKind.PUBLIC_KEY, held.spki_sha256), cluster="green")
+    assert submit(world, bearer(world), node_csr(), "kubelet-client").state is RequestState.APPROVED
+
+
 # --- what is submitted
 
 
