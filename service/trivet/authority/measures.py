@@ -227,5 +227,5 @@ def _crls(cluster: str, authority: str) -> Counter:
 
 
 def crl_failed() -> None:
-    """Count a CRL that did not come out as planned."""
+    """Count a CRL that could not be published."""
     meters.CRLS_FAILED.inc()

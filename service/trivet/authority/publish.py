@@ -8,6 +8,7 @@ that were made from the same state only one is stored; the other never leaves.
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from time import perf_counter
@@ -17,6 +18,7 @@ from trivet.authority import measures
 from trivet.authority.crl_memory import CrlMemory
 from trivet.pki.crl import CrlPlan, assemble_crl, check_crl, crl_of, is_signed_by
 from trivet.pki.crl_entries import Entries, check_entries, encode_entry
+from trivet.pki.errors import Refusal, UnavailableError
 from trivet.pki.locations import crl_path, issuer_path, shard_of
 from trivet.pki.plan import WronglySignedError
 from trivet.signing.encryption import WrongKeyError
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _RENEWED_AFTER: Final = 1 / 4  # of the lifetime: a database may be away for the rest of it
 _JITTER: Final = 1 / 10  # of that, so that what was made at one time is not made anew at one time
+
+
+_NOT_OURS: Final = "the CRL %s of %s is stored otherwise than it was published; making it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,22 @@ class Publisher:
         return left
 
     def _publish_or_log(self, list_id: UUID) -> bool:
-        """Publish one, and say whether it is done with; what is wrong with one key must not keep the others."""
+        """Publish one, and say whether it is done with; whatever is wrong with it must not keep the others.
+
+        One that failed is done with for now: the next look takes it up again.
+
+        Raises:
+            UnavailableError: it is not the list: the database answers nothing at all.
+        """
         try:
             return self.publish(list_id)
-        except (WronglySignedError, WrongKeyError) as error:
-            _log.critical("a CRL was not published: %s", error)
+        except Exception as error:  # noqa: BLE001  of one list; the turn of the others comes all the same
+            is_told = isinstance(error, WronglySignedError | WrongKeyError | Refusal)
+            _log.critical("a CRL was not published: %s", error, exc_info=not is_told)
             measures.crl_failed()
+            if isinstance(error, UnavailableError):
+                with self._authority.database.read() as connection:
+                    crls.is_any_behind(connection)
             return True
 
     def publish(self, list_id: UUID) -> bool:
@@ -142,14 +157,11 @@ class Publisher:
             # Whoever can write to the database must not have something signed that this authority did not sign.
             opened = _opened(self._authority, state.generation)
             if found is None or not _is_ours(state.before, found, opened):
-                _log.critical(
-                    "the CRL %s of %s is stored otherwise than it was published; making it anew",
-                    state.before.number,
-                    state.listed.id,
-                )
+                _log.critical(_NOT_OURS, state.before.number, state.listed.id)
                 return None
-        entries = Entries.restore(memoryview(found.der)[found.entries_at :], found.layout)
-        entries.drop_expired(state.before.this_update)
+        entries = _restored(state.before, found)
+        if entries is not None:
+            entries.drop_expired(state.before.this_update)
         return entries
 
     def _pass_over(self, state: _State) -> bool:
@@ -200,6 +212,18 @@ def _opened(authority: Authority, generation: Generation) -> Opened:
 def _is_ours(crl: Crl, content: CrlContent, opened: Opened) -> bool:
     digest = sha256(content.der).hexdigest()
     return digest == crl.sha256 and is_signed_by(content.der, opened.signer.public_key)
+
+
+def _restored(crl: Crl, content: CrlContent) -> Entries | None:
+    """The entries of a CRL; None where its layout, which no signature covers, is not what was stored."""
+    try:
+        entries = Entries.restore(memoryview(content.der)[content.entries_at :], content.layout)
+    except (ValueError, struct.error):
+        entries = None
+    if entries is None or entries.count != crl.entries:
+        _log.critical(_NOT_OURS, crl.number, crl.list_id)
+        return None
+    return entries
 
 
 def _add_marks(authority: Authority, connection: Connection, state: _State, entries: Entries) -> bool:

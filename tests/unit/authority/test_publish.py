@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 from tests.support.clock import START, Clock
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority import publish
+from trivet.authority import measures, publish
 from trivet.authority.context import Authority, Policy, Publication
 from trivet.authority.crl_memory import CrlMemory
 from trivet.authority.issue import IssuedCertificate
@@ -403,6 +403,80 @@ def _list_of(authority: Authority, generation_id: UUID) -> UUID:
         found = crls.find_list(connection, generation_id, COMPLETE)
     assert found is not None
     return found.id
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "shorter": lambda layout: layout[:-1],
+    "empty": lambda layout: layout[:0],
+    "of more octets": lambda layout: layout[:8] + bytes([255]) + layout[9:],
+    "of more entries": lambda layout: layout[:-1] + bytes([layout[-1] + 1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_layout_is_made_anew_and_keeps_no_other_list(
+    everywhere: World, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    issued = everywhere.issue()
+    everywhere.revoke(by_serial(issued))
+    Publisher(everywhere.authority).publish_all()
+    first = newest_crl(everywhere.authority, issuer_of(everywhere), COMPLETE)
+    etcd = number_of(crl_of(everywhere, AuthorityName.ETCD))
+    mine = crl_rows.c.list_id == first.list_id
+    with everywhere.authority.database.write() as connection:
+        layout = connection.scalar(select(crl_rows.c.layout).where(mine))
+        assert layout is not None
+        connection.execute(update(crl_rows).where(mine).values(layout=DAMAGES[damage](layout)))
+    _make_due(everywhere)
+    Publisher(everywhere.authority).publish_all()
+    assert number_of(crl_of(everywhere)) > first.number
+    assert serials_of(crl_of(everywhere)) == [issued.stored.serial]
+    assert number_of(crl_of(everywhere, AuthorityName.ETCD)) > etcd
+    assert "stored otherwise than it was published" in caplog.text
+
+
+@pytest.mark.parametrize("error", [UnavailableError("it took too long"), RuntimeError("a defect")])
+def test_a_list_that_fails_keeps_no_other_and_is_tried_again(
+    world: World, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = Publisher(world.authority)
+    failing = _list_of(world.authority, issuer_of(world, AuthorityName.ETCD).generation.id)
+    read = publish._state
+
+    def fail(connection: Connection, list_id: UUID) -> object:
+        if list_id == failing:
+            raise error
+        return read(connection, list_id)
+
+    counted = []
+    monkeypatch.setattr(measures, "crl_failed", lambda: counted.append(1))
+    monkeypatch.setattr(publish, "_state", fail)
+    assert publisher.publish_all() == 0  # else the next look would follow at once
+    for name in (AuthorityName.CLUSTER, AuthorityName.FRONT_PROXY):
+        assert serials_of(crl_of(world, name)) == []
+    with pytest.raises(UnavailableError):
+        crl_of(world, AuthorityName.ETCD)
+    assert (str(error) in caplog.text, counted) == (True, [1])
+    monkeypatch.setattr(publish, "_state", read)
+    publisher.publish_all()
+    assert serials_of(crl_of(world, AuthorityName.ETCD)) == []
+
+
+def test_without_a_database_no_list_after_the_first_is_tried(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, tried = Publisher(world.authority), []
+
+    def away(*arguments: object) -> object:
+        tried.append(arguments)
+        message = "away"
+        raise UnavailableError(message)
+
+    monkeypatch.setattr(publish, "_state", away)
+    monkeypatch.setattr(crls, "is_any_behind", away)
+    with pytest.raises(UnavailableError):
+        publisher.publish_all()
+    assert len(tried) == 2
 
 
 def test_memory_holds_no_more_than_it_may() -> None:
