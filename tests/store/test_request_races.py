@@ -7,21 +7,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import func, select
 from tests.support.clock import Clock
 from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority.application import prepare
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token
+from trivet.authority.case import IssuedCertificate, Outcome
 from trivet.authority.decide import Choice, approve_request
-from trivet.authority.fulfil import fulfil
+from trivet.authority.fulfil import as_it_stands, fulfil, fulfil_left_over, wish_for
 from trivet.authority.install import OPERATOR
 from trivet.authority.inventory import put_node
+from trivet.authority.issue import issue_all
 from trivet.authority.submission import Submission
 from trivet.authority.submit import submit_request
-from trivet.pki.errors import ConflictError
+from trivet.pki.errors import ConflictError, UnavailableError
 from trivet.pki.inventory import read_grants
 from trivet.store.requests import RequestState, StoredRequest
+from trivet.store.tables import certificates
 
 MANY = 4
 
@@ -67,17 +72,54 @@ def test_of_administrators_who_grant_the_same_at_once_one_wins(world: World) -> 
     assert at_once(put).count(True) == 1
 
 
-def test_of_tokens_that_ask_for_one_new_node_at_once_one_gets_it(world: World) -> None:
-    def submit(number: int) -> StoredRequest:
-        _, token = create_bootstrap_token(world.authority, OPERATOR, "blue", WantedToken())
-        requester = authenticate_token(world.authority, token)
-        wanted = Submission("kubelet-client", csr("system:node:n1", ("system:nodes",), key=number))
-        return submit_request(world.authority, requester, "blue", wanted)
+def by_token(world: World, number: int, node: str = "n1") -> StoredRequest:
+    """A request with a bootstrap token and a key of its own."""
+    _, token = create_bootstrap_token(world.authority, OPERATOR, "blue", WantedToken())
+    requester = authenticate_token(world.authority, token)
+    wanted = Submission("kubelet-client", csr(f"system:node:{node}", ("system:nodes",), key=number))
+    return submit_request(world.authority, requester, "blue", wanted)
 
-    requests = [submit(number) for number in range(MANY)]
+
+def in_one_batch(world: World, requests: list[StoredRequest]) -> list[Outcome]:
+    """Issue for them in one transaction, as the queue does for what comes at the same time."""
+    return issue_all(world.authority, [prepare(*wish_for(world.authority, each)) for each in requests])
+
+
+def test_of_tokens_that_ask_for_one_new_node_at_once_one_gets_it(world: World) -> None:
+    requests = [by_token(world, number) for number in range(MANY)]
     assert {each.state for each in requests} == {RequestState.APPROVED}
     states = at_once(lambda number: fulfil(world.authority, requests[number]).state)
     assert sorted(map(str, states)) == ["failed"] * (MANY - 1) + ["issued"]
+
+
+def test_of_tokens_that_ask_for_one_new_node_in_one_batch_one_gets_it(world: World) -> None:
+    requests = [by_token(world, number) for number in range(3)]
+    outcomes = in_one_batch(world, requests)
+    assert [type(each) for each in outcomes] == [IssuedCertificate, UnavailableError, UnavailableError]
+    states = [as_it_stands(world.authority, each).state for each in requests]
+    assert states == [RequestState.ISSUED, RequestState.APPROVED, RequestState.APPROVED]
+    world.clock.advance(seconds=31)
+    assert fulfil_left_over(world.authority) == 2
+    left = [as_it_stands(world.authority, each) for each in requests[1:]]
+    assert [each.state for each in left] == [RequestState.FAILED] * 2
+    assert "holds the certificate" in left[0].reason
+
+
+def test_new_nodes_do_not_wait_for_each_other_in_a_batch(world: World) -> None:
+    requests = [by_token(world, number, f"n{number}") for number in range(3)]
+    assert {type(each) for each in in_one_batch(world, requests)} == {IssuedCertificate}
+
+
+def test_a_request_that_is_twice_in_one_batch_is_issued_once(world: World) -> None:
+    stored = submit_request(world.authority, OPERATOR, "blue", Submission("scheduler", csr()))
+    approved = approve_request(world.authority, OPERATOR, Choice("blue", stored.name))
+    outcomes = in_one_batch(world, [approved, approved])
+    assert [type(each) for each in outcomes] == [IssuedCertificate, UnavailableError]
+    with world.authority.database.read() as connection:
+        query = select(func.count()).where(certificates.c.profile == "scheduler")
+        assert connection.scalar(query) == 1
+    assert as_it_stands(world.authority, approved).state is RequestState.ISSUED
+    assert all(isinstance(each, IssuedCertificate) for each in in_one_batch(world, [approved, approved]))
 
 
 def test_a_request_that_many_approve_at_once_is_issued_once(world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from trivet.authority import measures, request_steps
 from trivet.authority.access import Role, check_granted_names
@@ -35,22 +35,32 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class RequestGround:
-    """The requests of a batch as they stand, nobody else's to change until the transaction ends."""
+    """The requests of a batch as they stand, nobody else's to change until the transaction ends.
+
+    What the batch itself does is not in the database before its end, so it is noted here: of two cases that depend on
+    each other the second waits for the next transaction.
+
+    Attributes:
+        requests: by their ids.
+        admitted: ids of those that are issued for in this batch.
+        newcomers: cluster and node of those that a bootstrap token lets in by rule in this batch.
+    """
 
     requests: Mapping[UUID, StoredRequest] = field(default_factory=dict)
-
-
-NOTHING = RequestGround()
+    admitted: set[UUID] = field(default_factory=set)
+    newcomers: set[tuple[UUID, str | None]] = field(default_factory=set)
 
 
 def read_ground(connection: Connection, cases: Iterable[Case]) -> RequestGround:
     """Read what the batch needs; where it issues for no request, read nothing."""
     asked = [case for case in cases if _request_id(case) is not None]
     if not asked:
-        return NOTHING
+        return RequestGround()
     # One after the other in a cluster: of two tokens for one node the second sees what the first was given.
     for cluster_id in sorted({case.cluster_id for case in asked if case.cluster_id is not None}):
         counters.advance(connection, cluster_id, "requests")
@@ -71,6 +81,7 @@ def admit(
         NotFoundError, ConflictError: the request is gone, or was not approved, or is done.
         AccessDeniedError: the approval is none, or the rule that approved it no longer does.
         RejectedIdentifierError: a node asks for more than the inventory grants to it.
+        UnavailableError: the batch depends on another of its own cases; the request stays approved.
     """
     application, request_id = case.application, _request_id(case)
     if request_id is None:
@@ -80,6 +91,7 @@ def admit(
     if stored is not None and stored.state is RequestState.ISSUED and stored.certificate_id is not None:
         case.outcome = made_earlier(connection, stored.certificate_id)
         return
+    _wait_for_other(ground.admitted, request_id)
     _check_approval(authority, stored, now)
     if stored is None or stored.decided_by is None or case.cluster is None:
         return
@@ -90,6 +102,15 @@ def admit(
         verdict = assess(connection, subject, authority.policy, now)
         if verdict.rule is None:
             raise AccessDeniedError(f"a rule had approved this, and does no longer: {verdict.reason}")
+        if stored.submitted.bootstrap_token is not None:
+            _wait_for_other(ground.newcomers, (stored.cluster_id, stored.node))
+
+
+def _wait_for_other(seen: set[_T], own: _T) -> None:
+    if own in seen:
+        message = "another request of this batch comes first; this one is decided soon after"
+        raise UnavailableError(message)
+    seen.add(own)
 
 
 def _check_direct(connection: Connection, case: Case) -> None:

@@ -18,7 +18,6 @@ from trivet.pki.kubernetes import NODE_PREFIX
 from trivet.pki.revocation import EntryKind
 from trivet.pki.subjects import reserved_hosts
 from trivet.store import certificates, identities, inventory, revocations
-from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.marking import is_named
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _held_back(
     newest = known[0] if known else None
     if not policy.hold_revoked_nodes or newest is None or newest.revoked_at is None:
         return None
-    entry = _naming_one_key(connection, subject, newest, known)
+    entry = _naming_one_key(connection, newest, known)
     if entry is None:
         return None
     return (
@@ -103,7 +102,7 @@ def _held_back(
 
 
 def _naming_one_key(
-    connection: Connection, subject: Subject, newest: StoredCertificate, known: Sequence[StoredCertificate]
+    connection: Connection, newest: StoredCertificate, known: Sequence[StoredCertificate]
 ) -> StandingEntry | None:
     """The first entry that stands, and names that certificate or its key.
 
@@ -117,8 +116,8 @@ def _naming_one_key(
         # It may name an ancestor that is no longer kept.
         found += revocations.entries_by_id(connection, [newest.revoked_by]).values()
     for entry in sorted(found, key=lambda each: (each.object_name, each.position)):
-        is_here = entry.scope in {subject.cluster.id, ALL_CLUSTERS} and entry.entry.kind in _OF_ONE_KEY
-        if is_here and is_named(connection, entry, newest.id):
+        # Whether it holds in this cluster is a part of whether it names the certificate.
+        if entry.entry.kind in _OF_ONE_KEY and is_named(connection, entry, newest.id):
             return entry
     return None
 
