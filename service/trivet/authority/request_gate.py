@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from trivet.authority import measures, request_steps
@@ -92,8 +93,8 @@ def admit(
         case.outcome = made_earlier(connection, stored.certificate_id)
         return
     _wait_for_other(ground.admitted, request_id)
-    _check_approval(authority, stored, now)
-    if stored is None or stored.decided_by is None or case.cluster is None:
+    stored = _check_approval(authority, case, stored, now)
+    if stored.decided_by is None or case.cluster is None:
         return
     case.within = f"the certificate request {stored.name}: {stored.reason}"
     if stored.decided_by.startswith(request_steps.RULE):
@@ -124,20 +125,36 @@ def _check_direct(connection: Connection, case: Case) -> None:
         check_granted_names(requester, drafted.names, owned)
 
 
-def _check_approval(authority: Authority, stored: StoredRequest | None, now: datetime) -> None:
+def _check_approval(
+    authority: Authority, case: Case, stored: StoredRequest | None, now: datetime
+) -> StoredRequest:
     if stored is None:
         message = "the certificate request was removed"
         raise NotFoundError(message)
     if stored.state is not RequestState.APPROVED:
         message = f"the certificate request {stored.name} is {stored.state}"
         raise ConflictError(message)
-    if not request_steps.is_sealed(authority, stored):
+    is_spent = stored.certificate_id is not None or stored.decision_id is not None
+    if is_spent or not request_steps.is_sealed(authority, stored) or not _is_what_is_wished(case, stored):
         _log.critical("the request %s is not what was approved; was the database tampered with?", stored.id)
         message = "the stored approval is none; an operator must look at the log"
         raise AccessDeniedError(message)
     if stored.decided_at is None or now - stored.decided_at > request_steps.KEPT_PENDING:
         message = f"the certificate request {stored.name} was approved too long ago; submit it anew"
         raise ConflictError(message)
+    return stored
+
+
+def _is_what_is_wished(case: Case, stored: StoredRequest) -> bool:
+    """Whether the wish is what was approved: it was read earlier, and the seal is of the row as read now."""
+    wish, requester = case.application.wish, case.application.requester
+    lifetime = timedelta(seconds=stored.expiration_seconds) if stored.expiration_seconds else None
+    return isinstance(wish, Issuance) and (
+        (wish.request, wish.profile, wish.node, wish.lifetime, case.cluster_id)
+        == (stored.der, stored.profile, stored.node, lifetime, stored.cluster_id)
+        and (requester.role, requester.name) == (Role.APPROVED, stored.submitted.requester)
+        and (requester.certificate.id if requester.certificate else None) == stored.submitted.voucher_id
+    )
 
 
 def settle(connection: Connection, cases: Sequence[Case], ground: RequestGround, now: datetime) -> None:

@@ -59,11 +59,12 @@ def denied(request: StoredRequest, by: str, message: str, version: int, now: dat
 def issued(
     request: StoredRequest, certificate_id: UUID, decision_id: UUID, version: int, now: datetime
 ) -> StoredRequest:
-    """The request once its certificate was issued."""
+    """The request once its certificate was issued; its approval is spent."""
     return replace(
         request,
         version=version,
         state=RequestState.ISSUED,
+        seal=None,
         certificate_id=certificate_id,
         decision_id=decision_id,
         collect_at=now + KEPT_DECIDED,
@@ -81,6 +82,7 @@ def failed(
         state=RequestState.FAILED,
         reason=f"{slug}: {message}",
         conditions=(*request.conditions, step),
+        seal=None,
         decision_id=decision_id,
         collect_at=now + KEPT_DECIDED,
     )

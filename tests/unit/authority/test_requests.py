@@ -237,6 +237,56 @@ def test_whoever_writes_to_the_database_cannot_approve(world: World, forgery: st
         issue(world.authority, requester, wish)
 
 
+def another_wish(wish: Issuance, requester: Requester) -> dict[str, tuple[Requester, Issuance]]:
+    return {
+        "csr": (requester, replace(wish, request=csr(key=3))),
+        "profile": (requester, replace(wish, profile="controller-manager")),
+        "node": (requester, replace(wish, node="n2")),
+        "lifetime": (requester, replace(wish, lifetime=3 * HOUR)),
+        "cluster": (replace(requester, cluster_id=None), replace(wish, cluster="green")),
+        "requester": (replace(requester, name="token:other"), wish),
+        "role": (replace(requester, role=Role.ISSUER), wish),
+    }
+
+
+@pytest.mark.parametrize("change", ["csr", "profile", "node", "lifetime", "cluster", "requester", "role"])
+def test_nothing_is_issued_but_what_was_approved(world: World, change: str) -> None:
+    world.make_cluster("green")
+    stored = submit(world, request=csr() if change != "profile" else csr(""))
+    decide.approve_request(world.authority, APPROVER, Choice("blue", stored.name))
+    requester, wish = wish_for(world.authority, stored)
+    with pytest.raises(AccessDeniedError, match="the stored approval is none"):
+        issue(world.authority, *another_wish(wish, requester)[change])
+
+
+@pytest.mark.parametrize("voucher", ["other", "none"])
+def test_nothing_is_issued_by_another_voucher_than_the_approved_one(world: World, voucher: str) -> None:
+    stored = submit(world, node(world), node_csr("n1", "n1"), "kubelet-serving")
+    requester, wish = wish_for(world.authority, stored)
+    other = node(world, "n2").certificate if voucher == "other" else None
+    with pytest.raises(AccessDeniedError, match="the stored approval is none"):
+        issue(world.authority, replace(requester, certificate=other), wish)
+
+
+@pytest.mark.parametrize(
+    "forgotten", ["", ", certificate_id = NULL", ", certificate_id = NULL, decision_id = NULL"]
+)
+@pytest.mark.parametrize("end", [RequestState.ISSUED, RequestState.FAILED])
+def test_a_request_that_is_done_is_not_issued_by_writing_that_it_is_approved(
+    world: World, end: RequestState, forgotten: str
+) -> None:
+    stored = submit(world)
+    if end is RequestState.FAILED:
+        revoked = world.revoke(entry(EntryKind.COMMON_NAME, "system:kube-scheduler"))
+    assert approve(world, stored).state is end
+    if end is RequestState.FAILED:
+        world.delete(revoked)
+    with world.authority.database.write() as connection:
+        connection.execute(text(f"UPDATE certificate_requests SET state = 'approved'{forgotten}"))  # noqa: S608
+    with pytest.raises(AccessDeniedError, match="the stored approval is none"):
+        issue(world.authority, *wish_for(world.authority, stored))
+
+
 def test_an_approval_of_long_ago_does_not_count(world: World) -> None:
     stored = submit(world)
     decide.approve_request(world.authority, APPROVER, Choice("blue", stored.name))
