@@ -150,6 +150,23 @@ def test_an_answer_is_signed_anew_at_half_of_its_time(blue: OcspWorld) -> None:
     assert after.updates[0] > before.updates[0]
 
 
+def test_an_answer_from_the_future_is_given_out_no_longer(blue: OcspWorld) -> None:
+    kept, other = blue.world.issue(key=1).stored, blue.world.issue(key=2).stored
+    now = blue.world.clock().replace(microsecond=0)
+    blue.world.clock.advance(days=1)  # a clock that is ahead
+    blue.ask(kept.serial)
+    blue.world.clock.now = now
+    desk = blue.new_desk()
+    for changed in (False, True):
+        if changed:  # then the kept answer is looked at again
+            blue.world.clock.advance(minutes=-1)
+            blue.world.revoke(entry(SERIAL, other.serial))
+        for asked in (blue.desk, desk):
+            updates = blue.ask(kept.serial, desk=asked).updates
+            assert updates is not None
+            assert updates[0] == blue.world.clock()
+
+
 def test_an_answer_with_a_nonce_repeats_it_and_is_kept_for_nobody(blue: OcspWorld) -> None:
     issued = blue.world.issue().stored
     one, two = (blue.ask(issued.serial, extensions=(nonce(b"n" * 32),)) for _ in range(2))

@@ -228,7 +228,7 @@ def _status(place: Answerable, asked: CertId, standing: Mapping[CertificateKey, 
 def _is_as_true(kept: Kept, statuses: Sequence[Status], responder: Responder, now: datetime) -> bool:
     """Whether what was signed at other versions would be signed again."""
     is_his = kept.responder == responder.stored.certificate_id
-    return is_his and now < kept.until and list(kept.statuses) == list(statuses)
+    return is_his and kept.holds_at(now) and list(kept.statuses) == list(statuses)
 
 
 def _signed(

@@ -79,7 +79,7 @@ class KeptAnswers:
         standing: dict[UUID, tuple[UUID | None, tuple[int, int]]],
         now: datetime,
     ) -> Reply | None:
-        if kept is None or now >= kept.until:
+        if kept is None or not kept.holds_at(now):
             return None
         if (kept.responder, kept.versions) != standing[kept.place.generation.id]:
             return None

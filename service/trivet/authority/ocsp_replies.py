@@ -94,6 +94,11 @@ class Kept:
     responder: UUID
     until: datetime
 
+    def holds_at(self, now: datetime) -> bool:
+        """Whether its time has come and not passed; one from the future was signed while the clock was ahead."""
+        has_begun = self.reply.updates is not None and self.reply.updates[0] <= now
+        return has_begun and now < self.until
+
 
 def reply_of(
     body: bytes, request: StatusRequest, statuses: Sequence[Status], updates: tuple[datetime, datetime]

@@ -44,7 +44,7 @@ class Responders:
             RevokedError: an entry bans it.
         """
         known = self._known.get(place.generation.id)
-        if known is not None and now < known[1]:
+        if known is not None and now < known[1] and known[0].validity.contains(now):
             return known[0]
         stored = self._stored(place.generation.id)
         if stored is not None:
