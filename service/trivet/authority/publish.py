@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import struct
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,6 @@ from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.crls import Crl, CrlContent, CrlList
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -41,6 +41,8 @@ _RENEWED_AFTER: Final = 1 / 4  # of the lifetime: a database may be away for the
 _JITTER: Final = 1 / 10  # of that, so that what was made at one time is not made anew at one time
 
 
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FROM_THE_FUTURE: Final = "the CRL %s of %s was published by a clock that was ahead (%s); making it anew"
 _NOT_OURS: Final = "the CRL %s of %s is stored otherwise than it was published; making it anew"
 
 
@@ -56,8 +58,8 @@ class _State:
     global_version: int
 
     def from_nothing(self) -> _State:
-        """The same, of a list that lacks everything."""
-        empty = replace(self.listed, cluster_version=0, global_version=0, renew_at=self.generation.created_at)
+        """The same, of a list that lacks everything, and is due."""
+        empty = replace(self.listed, cluster_version=0, global_version=0, renew_at=_LONG_AGO)
         return replace(self, listed=empty)
 
 
@@ -88,7 +90,7 @@ class Publisher:
             marked = crls.marked_lists(connection)
         left = sum(not self._publish_or_log(list_id) for list_id in marked)
         with database.read() as connection:
-            due = crls.due_lists(connection, self._authority.clock())
+            due = crls.due_lists(connection, self._authority.clock(), _latest(self._authority))
         for list_id in due:
             self._publish_or_log(list_id)
         with database.read() as connection:
@@ -148,9 +150,16 @@ class Publisher:
         return is_stored
 
     def _entries(self, connection: Connection, state: _State) -> Entries | None:
-        """Those of the newest CRL, without what has expired; None where that is not what was published."""
+        """Those of the newest CRL, without what has expired; None where all are to be read anew.
+
+        That is where the CRL is not what was published, or is from the future: then what it says has expired has not.
+        """
         if state.before is None:
             return Entries()
+        if state.before.published_at > _latest(self._authority):
+            told = state.before.published_at.isoformat()
+            _log.warning(_FROM_THE_FUTURE, state.before.number, state.listed.id, told)
+            return None
         found = self._memory.take(state.before)
         if found is None:
             found = crls.content(connection, state.listed.id, state.before.number)
@@ -228,8 +237,8 @@ def _restored(crl: Crl, content: CrlContent) -> Entries | None:
 
 def _add_marks(authority: Authority, connection: Connection, state: _State, entries: Entries) -> bool:
     """List the certificates that were marked since; say whether there are any."""
-    listed, before = state.listed, entries.count
-    cutoff = state.before.this_update if state.before else authority.clock()
+    listed, before, now = state.listed, entries.count, authority.clock()
+    cutoff = min(state.before.this_update, now) if state.before else now
     for marks in crls.marks(connection, listed, state.cluster_version, state.global_version, cutoff):
         mine = [mark for mark in marks if shard_of(mark.entry.serial, listed.shard.of) == listed.shard]
         encoded = [encode_entry(mark.entry) for mark in mine]
@@ -238,9 +247,22 @@ def _add_marks(authority: Authority, connection: Connection, state: _State, entr
     return entries.count > before
 
 
+def _latest(authority: Authority) -> datetime:
+    """When a CRL was published at the latest, unless the clock was ahead: its thisUpdate is not in the future."""
+    return authority.clock() + authority.policy.backdate
+
+
+def _moment(authority: Authority, state: _State) -> datetime:
+    """When the next CRL is published: in a later second than the one before, as thisUpdate and Last-Modified tell."""
+    now = authority.clock()
+    if state.before is None or state.before.published_at > _latest(authority):
+        return now
+    return max(now, state.before.published_at + timedelta(seconds=1))
+
+
 def _made(authority: Authority, state: _State, entries: Entries) -> tuple[Crl, CrlContent]:
     opened = _opened(authority, state.generation)
-    now = authority.clock()
+    now = _moment(authority, state)
     plan = _plan(authority, state, opened, now)
     assembled = assemble_crl(plan, entries)
     signature = opened.signer.sign(assembled.tbs)

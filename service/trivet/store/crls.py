@@ -223,12 +223,16 @@ def marked_lists(connection: Connection) -> list[UUID]:
     return list(connection.scalars(query.order_by(crl_lists.c.id)))
 
 
-def due_lists(connection: Connection, now: datetime) -> list[UUID]:
-    """The lists whose next CRL is due, though nothing changed; those that have none yet come first."""
+def due_lists(connection: Connection, now: datetime, latest: datetime) -> list[UUID]:
+    """The lists whose next CRL is due, though nothing changed; those that have none yet come first.
+
+    Due is also what was published later than `latest`: the clock was ahead.
+    """
     query = (
         select(crl_lists.c.id)
         .join(generations, generations.c.id == crl_lists.c.generation_id)
-        .where(_TOLD, crl_lists.c.renew_at <= now)
+        .outerjoin(crls, _is_newest())
+        .where(_TOLD, or_(crl_lists.c.renew_at <= now, crls.c.published_at > latest))
     )
     return list(connection.scalars(query.order_by(crl_lists.c.renew_at)))
 

@@ -217,6 +217,63 @@ def test_numbers_grow_though_the_clock_goes_back(everywhere: World) -> None:
     assert numbers == sorted(set(numbers))
 
 
+def test_a_crl_from_the_future_is_made_anew_with_all_that_has_not_expired(
+    everywhere: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = Publisher(everywhere.authority)
+    short, long = everywhere.issue(lifetime=timedelta(hours=1)), everywhere.issue(node="node-2")
+    everywhere.revoke(entry(EntryKind.GROUP, "system:nodes"))
+    now, ahead = everywhere.clock(), []
+    for days in (3, 6):  # a clock that is ahead; at the second CRL the certificates have expired by it
+        everywhere.clock.now = now + timedelta(days=days)
+        publisher.publish_all()
+        ahead.append(number_of(crl_of(everywhere)))
+    assert short.stored.serial not in serials_of(crl_of(everywhere))
+    everywhere.clock.now = now
+    publisher.publish_all()
+    crl = crl_of(everywhere)
+    assert set(serials_of(crl)) == {short.stored.serial, long.stored.serial}
+    assert crl.last_update_utc <= now
+    assert crl.next_update_utc == now.replace(microsecond=0) + LIFETIME
+    assert [number_of(crl) > number for number in ahead] == [True, True]
+    assert "a clock that was ahead" in caplog.text
+    publisher.publish_all()
+    assert number_of(crl_of(everywhere)) == number_of(crl)
+
+
+def test_what_is_revoked_after_the_clock_was_ahead_is_on_a_crl_of_today(everywhere: World) -> None:
+    publisher, now = Publisher(everywhere.authority), everywhere.clock()
+    issued = everywhere.issue()
+    everywhere.clock.advance(days=365)
+    publisher.publish_all()
+    everywhere.clock.now = now
+    everywhere.revoke(by_serial(issued))
+    publisher.publish_all()
+    assert serials_of(crl_of(everywhere)) == [issued.stored.serial]
+    assert crl_of(everywhere).last_update_utc <= now
+
+
+def test_a_clock_that_is_set_back_a_little_makes_nothing_anew(everywhere: World) -> None:
+    publisher = Publisher(everywhere.authority)
+    publisher.publish_all()
+    before = number_of(crl_of(everywhere))
+    everywhere.clock.advance(minutes=-5)
+    publisher.publish_all()
+    assert number_of(crl_of(everywhere)) == before
+
+
+def test_no_two_crls_of_a_list_are_of_one_second(everywhere: World) -> None:
+    publisher, moments = Publisher(everywhere.authority), []
+    for step in (0, 0.1, 0.1, -10, 60):
+        everywhere.clock.advance(seconds=step)
+        _make_due(everywhere)
+        publisher.publish_all()
+        found = newest_crl(everywhere.authority, issuer_of(everywhere), COMPLETE)
+        moments.append((found.published_at.replace(microsecond=0), found.this_update))
+    for moment in zip(*moments, strict=True):
+        assert list(moment) == sorted(set(moment))
+
+
 def test_a_restored_database_takes_no_number_a_second_time(everywhere: World) -> None:
     publisher = Publisher(everywhere.authority)
     publisher.publish_all()

@@ -74,6 +74,7 @@ def test_what_has_not_changed_is_not_sent_again(service: Service) -> None:
         {"If-None-Match": '"x"'},
         {"If-None-Match": '"x"', "If-Modified-Since": first.headers["last-modified"]},
         {"If-Modified-Since": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)},
+        {"If-Modified-Since": format_datetime(datetime(2099, 1, 1, tzinfo=UTC), usegmt=True)},
         {"If-Modified-Since": "yesterday"},
     ):
         service.ask("GET", path, 200, as_role=None, headers=told)

@@ -69,7 +69,8 @@ def has_it(request: Request, found: Representation) -> bool:
         known = {tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")}
         return found.tag in known or "*" in known
     since = _moment(request.headers.get("if-modified-since"))
-    return since is not None and found.modified.replace(microsecond=0) <= since
+    # No other time will do: where a clock was set back, what is newer was published earlier.
+    return since is not None and found.modified.replace(microsecond=0) == since
 
 
 def _moment(text: str | None) -> datetime | None:
