@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from trivet.authority import measures, once, request_steps
 from trivet.authority.access import Permission, authorized_cluster
@@ -90,9 +91,9 @@ def _stored(
         version = counters.advance(connection, found.id, "requests")
         request = replace(_new(authority, requester, found, wanted, read, now), node=node, version=version)
         asked = once.fingerprint("request.submit", cluster, wanted)
-        earlier = once.take(connection, requester, idempotency_key, asked, request.name, now)
+        earlier = once.take(connection, requester, idempotency_key, asked, str(request.id), now)
         if earlier is not None:
-            return _made_earlier(connection, found, earlier), found, False
+            return _made_earlier(connection, UUID(earlier)), found, False
         if requests.find(connection, found.id, request.name) is not None:
             message = f"there is a certificate request {request.name} in the cluster {found.name} already"
             raise ConflictError(message, Fault("/name", "must be new"))
@@ -101,8 +102,9 @@ def _stored(
     return request, found, True
 
 
-def _made_earlier(connection: Connection, cluster: Cluster, name: str) -> StoredRequest:
-    known = requests.find(connection, cluster.id, name)
+def _made_earlier(connection: Connection, request_id: UUID) -> StoredRequest:
+    # Not by its name, which may be another's since.
+    known = requests.take(connection, [request_id]).get(request_id)
     if known is None:
         message = "the certificate request that this Idempotency-Key made was removed since; use a new key"
         raise IdempotencyError(message)

@@ -269,7 +269,8 @@ def test_nothing_is_issued_by_another_voucher_than_the_approved_one(world: World
 
 
 @pytest.mark.parametrize(
-    "forgotten", ["", ", certificate_id = NULL", ", certificate_id = NULL, decision_id = NULL"]
+    "forgotten",
+    ["", ", seal = :seal", ", certificate_id = NULL", ", certificate_id = NULL, decision_id = NULL"],
 )
 @pytest.mark.parametrize("end", [RequestState.ISSUED, RequestState.FAILED])
 def test_a_request_that_is_done_is_not_issued_by_writing_that_it_is_approved(
@@ -278,11 +279,13 @@ def test_a_request_that_is_done_is_not_issued_by_writing_that_it_is_approved(
     stored = submit(world)
     if end is RequestState.FAILED:
         revoked = world.revoke(entry(EntryKind.COMMON_NAME, "system:kube-scheduler"))
-    assert approve(world, stored).state is end
+    approved = decide.approve_request(world.authority, APPROVER, Choice("blue", stored.name))
+    assert fulfil(world.authority, approved).state is end
     if end is RequestState.FAILED:
         world.delete(revoked)
     with world.authority.database.write() as connection:
-        connection.execute(text(f"UPDATE certificate_requests SET state = 'approved'{forgotten}"))  # noqa: S608
+        query = text(f"UPDATE certificate_requests SET state = 'approved'{forgotten}")  # noqa: S608
+        connection.execute(query, {"seal": approved.seal} if ":seal" in forgotten else {})
     with pytest.raises(AccessDeniedError, match="the stored approval is none"):
         issue(world.authority, *wish_for(world.authority, stored))
 
@@ -515,6 +518,9 @@ def test_a_name_is_taken_once_and_a_key_makes_one_request(world: World) -> None:
     with pytest.raises(IdempotencyError):
         submit_request(world.authority, OPERATOR, "blue", replace(wanted, name="other"), "key-1")
     delete_request(world.authority, OPERATOR, "blue", first.name)
+    with pytest.raises(IdempotencyError, match="removed since"):
+        submit_request(world.authority, OPERATOR, "blue", wanted, "key-1")
+    submit(world, Requester("token:other", Role.ISSUER), name=first.name)
     with pytest.raises(IdempotencyError, match="removed since"):
         submit_request(world.authority, OPERATOR, "blue", wanted, "key-1")
     assert first.name.startswith("csr-")
