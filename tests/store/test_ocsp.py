@@ -14,15 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from sqlalchemy import delete, make_url, text, update
+from sqlalchemy import delete, make_url, select, text, update
 from tests.support.clock import Clock
 from tests.support.ocsp_requests import cert_id, nonce, request, request_about
 from tests.support.ocsp_world import OcspWorld, statuses
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority import responder
 from trivet.authority.identities import list_identities
 from trivet.authority.install import OPERATOR
+from trivet.authority.issue import issue as real_issue
 from trivet.authority.monitor import Monitor
 from trivet.authority.ocsp import LIFETIME
 from trivet.authority.ocsp_replies import MALFORMED, TRY_LATER, UNAUTHORIZED, Question
@@ -343,6 +345,79 @@ def test_whoever_holds_the_lease_makes_the_responder_and_no_one_else(blue: OcspW
         assert ocsp_responders.due(connection, blue.world.clock(), 10) == [blue.generation.id]
     renew_responders(authority)
     assert blue.ask(1).result == "unknown"
+
+
+def test_a_responder_that_cannot_be_made_is_tried_every_ten_seconds_and_keeps_no_other(
+    blue: OcspWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd = OcspWorld(blue.world, authority="etcd")
+    issued = blue.world.issue().stored
+    tried: list[object] = []
+    waited: list[float] = []
+
+    def fail(*arguments: object) -> object:
+        tried.append(arguments)
+        message = "a defect of one authority"
+        raise RuntimeError(message)
+
+    asked = [Question(blue.place, request_about(blue.issuer, [number])) for number in (1, 2)]
+    monkeypatch.setattr(responder, "issue", fail)
+    monkeypatch.setattr(blue.desk._responders, "_pause", waited.append)
+    assert blue.desk.answer(asked) == [TRY_LATER, TRY_LATER]
+    assert blue.desk.answer(asked) == [TRY_LATER, TRY_LATER]
+    assert (len(tried), waited) == (1, [])
+    blue.world.clock.advance(seconds=11)
+    assert blue.desk.answer(asked) == [TRY_LATER, TRY_LATER]
+    assert len(tried) == 2
+    # The lease was given back: whoever asks another process has an answer at once, and here after ten seconds.
+    monkeypatch.setattr(responder, "issue", real_issue)
+    other = Question(etcd.place, request_about(etcd.issuer, [1]))
+    assert [one.result for one in blue.desk.answer([*asked, other])] == ["tryLater", "tryLater", "unknown"]
+    assert blue.ask(issued.serial, desk=blue.new_desk()).result == "good"
+    assert blue.ask(issued.serial).result == "good"
+
+
+def test_another_process_is_waited_for_once_in_a_batch(
+    blue: OcspWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd, now = OcspWorld(blue.world, authority="etcd"), blue.world.clock()
+    with blue.world.authority.database.write() as connection:
+        for one in (blue, etcd):
+            until = now + timedelta(seconds=30)
+            assert ocsp_responders.take_lease(connection, one.generation.id, now, until)
+    waited: list[float] = []
+    monkeypatch.setattr(blue.desk._responders, "_pause", waited.append)
+    asked = [Question(one.place, request_about(one.issuer, [1])) for one in (blue, etcd, blue)]
+    assert blue.desk.answer(asked) == [TRY_LATER] * 3
+    assert sum(waited) == pytest.approx(1)
+    assert blue.desk.answer(asked) == [TRY_LATER] * 3
+    assert sum(waited) == pytest.approx(1)
+
+
+def test_an_authority_that_has_expired_is_not_tried(blue: OcspWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(blue.desk._responders, "_pause", waited.append)
+    blue.world.clock.now = blue.issuer.not_valid_after_utc - timedelta(seconds=599)
+    assert blue.ask(1) is TRY_LATER
+    with blue.world.authority.database.read() as connection:
+        assert connection.execute(select(responder_rows)).all() == []
+    assert waited == []
+
+
+def test_a_chore_that_fails_keeps_its_lease_and_does_not_come_up_again_at_once(
+    blue: OcspWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blue.ask(1)
+    blue.world.clock.advance(days=3)
+    authority, now = blue.world.authority, blue.world.clock()
+
+    def fail(*arguments: object) -> object:
+        raise RuntimeError(arguments)
+
+    monkeypatch.setattr(responder, "issue", fail)
+    renew_responders(authority)
+    with authority.database.read() as connection:
+        assert ocsp_responders.due(connection, now, 10) == []
 
 
 def test_the_key_of_a_responder_is_stored_encrypted(blue: OcspWorld) -> None:

@@ -100,6 +100,7 @@ class OcspDesk:
         """Answer a batch; each gets an answer, whatever is wrong with it or with the database."""
         now = self._authority.clock().replace(microsecond=0)
         cases = [_Case(question) for question in questions]
+        self._responders.begin_batch()
         try:
             for case, reply in zip(cases, self._kept.recall(questions, now), strict=True):
                 case.reply = reply

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from time import sleep
 from typing import TYPE_CHECKING, Final
 
 from trivet.authority.memory import Remembered
 from trivet.authority.responder import Responder, make_responder, open_responder
-from trivet.pki.errors import UnavailableError
+from trivet.pki.errors import Refusal, UnavailableError
 from trivet.store import ocsp_responders
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from trivet.authority.ocsp_replies import Answerable
     from trivet.store.ocsp_responders import StoredResponder
 
+_log = logging.getLogger(__name__)
 _LOOKED_UP_EVERY: Final = timedelta(seconds=10)
+_TRIED_EVERY: Final = timedelta(seconds=10)
 _REMEMBERED: Final = 4096
 _GLANCES: Final = 50
 _GLANCE_SECONDS: Final = 0.02
@@ -35,6 +38,13 @@ class Responders:
         self._pause = pause
         # By generation, with the time until which the database need not be asked.
         self._known: Remembered[UUID, tuple[Responder, datetime]] = Remembered(_REMEMBERED)
+        # By generation, when none could be made.
+        self._failed: Remembered[UUID, datetime] = Remembered(_REMEMBERED)
+        self._may_wait = True
+
+    def begin_batch(self) -> None:
+        """From here on another process may be waited for, once."""
+        self._may_wait = True
 
     def current(self, place: Answerable, now: datetime) -> Responder:
         """The responder of a generation.
@@ -67,12 +77,30 @@ class Responders:
         return self._made(place, now, stored)
 
     def _made(self, place: Answerable, now: datetime, before: StoredResponder | None) -> Responder:
-        made = make_responder(self._authority, place.cluster, place.generation)
-        for _ in range(_GLANCES):
-            if made is not None and (before is None or made.certificate_id != before.certificate_id):
-                return self._opened(made, now)
+        failed = self._failed.get(place.generation.id)
+        if failed is not None and failed <= now < failed + _TRIED_EVERY:
+            message = "no OCSP responder could be made a moment ago; try again in some seconds"
+            raise UnavailableError(message)
+        try:
+            made = make_responder(self._authority, place.cluster, place.generation)
+            return self._opened(made or self._awaited(place, before), now)
+        except Exception as error:
+            self._failed.put(place.generation.id, now)
+            if isinstance(error, Refusal):
+                raise
+            # Of this authority: those that ask about others are answered.
+            _log.exception("no OCSP responder could be made for the cluster %s", place.cluster)
+            message = "no OCSP responder can be made; the operator finds out why in the log"
+            raise UnavailableError(message) from error
+
+    def _awaited(self, place: Answerable, before: StoredResponder | None) -> StoredResponder:
+        """The one that another process makes; waited for once in a batch, as all others wait, too."""
+        glances, self._may_wait = _GLANCES if self._may_wait else 0, False
+        for _ in range(glances):
             self._pause(_GLANCE_SECONDS)
             made = self._stored(place.generation.id)
+            if made is not None and (before is None or made.certificate_id != before.certificate_id):
+                return made
         message = "another process makes the OCSP responder; try again in a moment"
         raise UnavailableError(message)
 

@@ -8,6 +8,7 @@ next one.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -17,11 +18,12 @@ from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance
 from trivet.authority.certify import signers_at_work
 from trivet.authority.issue import issue
+from trivet.pki.errors import UnavailableError
 from trivet.pki.kubernetes import RESPONDER_PROFILES
 from trivet.pki.ocsp_response import ResponderId
 from trivet.pki.pem import from_der
 from trivet.pki.serials import serial_hex
-from trivet.pki.validity import validity_of
+from trivet.pki.validity import SHORTEST, plan_validity, validity_of
 from trivet.signing.responder import new_responder_key
 from trivet.store import authorities, certificates, clusters, ocsp_responders
 from trivet.store.ocsp_responders import StoredResponder
@@ -96,13 +98,29 @@ def make_responder(authority: Authority, cluster: str, generation: Generation) -
         the responder; None where another process makes it just now.
 
     Raises:
+        ExpiredError: the authority's certificate is no longer valid for long enough; nothing was tried.
         RevokedError: an entry bans it.
         UnavailableError: the database cannot be reached.
     """
     now = authority.clock()
+    plan_validity(now, None, SHORTEST, validity_of(from_der(generation.certificate)))
+    until = now + _LEASE
+    if not _take_lease(authority, generation, now, until):
+        return None
+    try:
+        return _make(authority, cluster, generation, now)
+    except Exception:
+        with suppress(UnavailableError), authority.database.write() as connection:
+            ocsp_responders.give_back(connection, generation.id, until)
+        raise
+
+
+def _take_lease(authority: Authority, generation: Generation, now: datetime, until: datetime) -> bool:
     with authority.database.write() as connection:
-        if not ocsp_responders.take_lease(connection, generation.id, now, now + _LEASE):
-            return None
+        return ocsp_responders.take_lease(connection, generation.id, now, until)
+
+
+def _make(authority: Authority, cluster: str, generation: Generation, now: datetime) -> StoredResponder:
     key, request = new_responder_key()
     profile = RESPONDER_PROFILES[generation.name]
     issued = issue(authority, KEEPER, Issuance(cluster, profile.name, request, responder_of=generation))
@@ -142,8 +160,11 @@ def renew_responders(authority: Authority) -> bool:
 
 
 def _renew(authority: Authority, cluster: str, generation: Generation) -> None:
+    now = authority.clock()
     try:
-        make_responder(authority, cluster, generation)
+        # Where it fails the lease stays taken, so that those that cannot be made do not come up again at once.
+        if _take_lease(authority, generation, now, now + _LEASE):
+            _make(authority, cluster, generation, now)
     except Exception as error:  # noqa: BLE001  of one cluster; the others' turn comes all the same
         _log.warning(
             "no OCSP responder for the authority %s of the cluster %s: %s; again when its lease ends",

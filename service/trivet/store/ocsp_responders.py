@@ -59,6 +59,14 @@ def take_lease(connection: Connection, generation_id: UUID, now: datetime, until
     return connection.execute(taken.values(leased_until=until)).rowcount == 1
 
 
+def give_back(connection: Connection, generation_id: UUID, until: datetime) -> None:
+    """Give a lease back, by its end, so that whoever asks next may try; nothing where another process has it now."""
+    held = update(ocsp_responders).where(
+        _COLUMNS.generation_id == generation_id, _COLUMNS.leased_until == until
+    )
+    connection.execute(held.values(leased_until=None))
+
+
 def put(connection: Connection, responder: StoredResponder) -> None:
     """Store the next responder of a generation in the place of the one before, and give the lease back."""
     connection.execute(
