@@ -132,7 +132,7 @@ def test_nothing_that_is_asked_of_many_requests_reads_them_all(flooded: tuple[Co
         "count kept of one": lambda: requests.has_kept(connection, cluster.id, "token:10", 100),
         "count": lambda: requests.has_pending(connection, quiet.id, None, 100),
         "count kept": lambda: requests.has_kept(connection, quiet.id, None, 100),
-        "left over": lambda: requests.approved_before(connection, START, 100),
+        "left over": lambda: requests.approved_before(connection, START, (START, cluster.id), 100),
         "collect": lambda: requests.collect(connection, early, 5),
     }
     for what, run in asked.items():

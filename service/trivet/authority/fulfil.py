@@ -6,11 +6,12 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from trivet.authority import measures, request_steps
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance
 from trivet.authority.issue import issue
 from trivet.pki.errors import NotFoundError, Refusal, UnavailableError
-from trivet.store import certificates, clusters, requests
+from trivet.store import certificates, clusters, counters, requests
 from trivet.store.requests import RequestState
 
 if TYPE_CHECKING:
@@ -52,23 +53,49 @@ def fulfil(authority: Authority, stored: StoredRequest) -> StoredRequest:
     """Issue for a request if it is approved, and give it as it is then: issued, failed, or (database away) approved."""
     if stored.state is not RequestState.APPROVED:
         return stored
-    with suppress(Refusal):  # it stands on the request
-        issue(authority, *wish_for(authority, stored))
+    try:
+        requester, wish = wish_for(authority, stored)
+    except NotFoundError as refusal:
+        _fail(authority, stored, refusal)
+    else:
+        with suppress(Refusal):  # it stands on the request
+            issue(authority, requester, wish)
     return as_it_stands(authority, stored)
+
+
+def _fail(authority: Authority, stored: StoredRequest, refusal: Refusal) -> None:
+    """Note that a request can never be issued for, unless somebody else was faster."""
+    with authority.database.write() as connection:
+        version = counters.advance(connection, stored.cluster_id, "requests")
+        found = requests.take(connection, [stored.id]).get(stored.id)
+        cluster = clusters.with_id(connection, stored.cluster_id)
+        if found is None or found.state is not RequestState.APPROVED:
+            return
+        now = authority.clock()
+        failed = request_steps.failed(found, refusal.slug, refusal.detail, None, version, now)
+        requests.change(connection, failed)
+    if cluster is not None:
+        measures.request_changed(cluster, failed.profile, failed.state)
 
 
 def fulfil_left_over(authority: Authority) -> int:
     """Issue for requests that were approved and then left alone, as where a process ended in between; count them.
 
     Raises:
-        UnavailableError: the database cannot be reached.
+        UnavailableError: the database cannot be reached, or some could not be issued; the others were.
     """
     moment = authority.clock() - _GRACE
-    with authority.database.read() as connection:
-        found = requests.approved_before(connection, moment, _AT_ONCE)
-    done = [fulfil(authority, stored) for stored in found]
-    left = [stored for stored in done if stored.state is RequestState.APPROVED]
+    done, left, after = 0, 0, None
+    while True:
+        with authority.database.read() as connection:
+            found = requests.approved_before(connection, moment, after, _AT_ONCE)
+        for stored in found:
+            left += fulfil(authority, stored).state is RequestState.APPROVED
+        done += len(found)
+        if len(found) < _AT_ONCE:
+            break
+        after = (found[-1].decided_at or moment, found[-1].id)
     if left:
-        message = f"{len(left)} approved certificate requests could not be issued"
+        message = f"{left} approved certificate requests could not be issued"
         raise UnavailableError(message)
-    return len(done)
+    return done

@@ -183,14 +183,20 @@ def pending_by_cluster(connection: Connection) -> dict[UUID, int]:
     return {row.cluster_id: row.waiting for row in connection.execute(query)}
 
 
-def approved_before(connection: Connection, moment: datetime, limit: int) -> list[StoredRequest]:
-    """Requests that were approved before the moment and are not issued yet."""
-    query = (
-        select(certificate_requests)
-        .where(_columns.state == RequestState.APPROVED.value, _columns.decided_at < moment)
-        .order_by(_columns.cluster_id, _columns.id)
-        .limit(limit)
-    )
+def approved_before(
+    connection: Connection, moment: datetime, after: tuple[datetime, UUID] | None, limit: int
+) -> list[StoredRequest]:
+    """Requests that were approved before the moment and are not issued yet, by when that was and their ids.
+
+    The first ones after `after`: those that cannot be issued do not keep back the others.
+    """
+    conditions = [_columns.state == RequestState.APPROVED.value, _columns.decided_at < moment]
+    if after is not None:
+        decided_at, request_id = after
+        is_later = (_columns.decided_at == decided_at) & (_columns.id > request_id)
+        conditions.append((_columns.decided_at > decided_at) | is_later)
+    order = (_columns.decided_at, _columns.id)
+    query = select(certificate_requests).where(*conditions).order_by(*order).limit(limit)
     return [_request(row) for row in connection.execute(query)]
 
 

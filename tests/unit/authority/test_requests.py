@@ -20,7 +20,7 @@ from trivet.authority.application import Issuance
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token, delete_bootstrap_token
 from trivet.authority.collect import collect
-from trivet.authority.context import Policy, RequestLimits
+from trivet.authority.context import Authority, Policy, RequestLimits
 from trivet.authority.decide import Choice
 from trivet.authority.fulfil import fulfil, fulfil_left_over, wish_for
 from trivet.authority.install import OPERATOR
@@ -41,6 +41,7 @@ from trivet.pki.errors import (
     RateLimitedError,
     Refusal,
     RejectedIdentifierError,
+    UnavailableError,
 )
 from trivet.pki.inventory import read_grants
 from trivet.pki.revocation import EntryKind
@@ -187,6 +188,40 @@ def test_a_request_approved_while_nobody_could_issue_is_issued_later(world: Worl
     world.clock.advance(seconds=31)
     assert fulfil_left_over(world.authority) == 1
     assert read(world, stored.name).state is RequestState.ISSUED
+
+
+def test_requests_that_cannot_be_issued_keep_back_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for number in range(5):
+        stored = submit(world, name=f"r{number}")
+        decide.approve_request(world.authority, APPROVER, Choice("blue", stored.name))
+        names.append(stored.name)
+    stuck = {read(world, name).id for name in names[:2]}
+
+    def issue_some(authority: Authority, requester: Requester, wish: Issuance) -> object:
+        if wish.approved in stuck:
+            message = "its signer is away"
+            raise UnavailableError(message)
+        return issue(authority, requester, wish)
+
+    monkeypatch.setattr("trivet.authority.fulfil.issue", issue_some)
+    monkeypatch.setattr("trivet.authority.fulfil._AT_ONCE", 2)
+    world.clock.advance(seconds=31)
+    with pytest.raises(UnavailableError, match="2 approved"):
+        fulfil_left_over(world.authority)
+    states = [read(world, name).state for name in names]
+    assert states == [RequestState.APPROVED] * 2 + [RequestState.ISSUED] * 3
+
+
+def test_a_request_whose_voucher_is_no_longer_kept_is_failed(world: World) -> None:
+    stored = submit(world, node(world), node_csr("n1", "n1"), "kubelet-serving")
+    with world.authority.database.write() as connection:
+        connection.execute(text("UPDATE certificate_requests SET voucher_id = id"))  # as if it was pruned
+    failed = fulfil(world.authority, read(world, stored.name))
+    assert (failed.state, failed.version > stored.version) == (RequestState.FAILED, True)
+    assert "is no longer kept; submit it anew" in failed.reason
 
 
 def test_the_certificate_that_vouches_must_still_stand_when_it_is_issued(world: World) -> None:
