@@ -230,6 +230,17 @@ def _in_conflict(grants: Grants, others: dict[str, Grants]) -> bool:
     return False
 
 
+def test_a_node_s_own_ranges_do_not_hide_those_of_others(connection: Connection) -> None:
+    cluster = rows.add_cluster(connection)
+    put(connection, cluster, "n2", [], ["10.0.255.255"])
+    put_many = Grants((), tuple(ipaddress.ip_network(f"10.0.{number}.0") for number in range(250)))
+    inventory.put(
+        connection,
+        InventoryNode(cluster.id, "n1", put_many, 1, is_pinned=False, updated_at=START, updated_by="x"),
+    )
+    assert set(inventory.rivals(connection, cluster.id, "n1", read_grants([], ["10.0.0.0/16"]))) == {"n2"}
+
+
 def test_names_have_one_owner_and_a_node_owns_its_own(connection: Connection) -> None:
     cluster = rows.add_cluster(connection)
     put(connection, cluster, "n2", ["db.example"], [])

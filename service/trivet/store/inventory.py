@@ -97,21 +97,23 @@ def rivals(connection: Connection, cluster_id: UUID, node: str, grants: Grants) 
     """The other nodes that own some of it; an index search for each name and range."""
     others: set[str] = set()
     for kind, first, last in _keys(node, grants):
-        others |= set(_owners(connection, cluster_id, kind, first, last))
-    return grants_of(connection, cluster_id, others - {node})
+        others |= set(_owners(connection, cluster_id, node, (kind, first, last)))
+    return grants_of(connection, cluster_id, others)
 
 
-def _owners(connection: Connection, cluster_id: UUID, kind: str, first: str, last: str) -> Iterator[str]:
+def _owners(connection: Connection, cluster_id: UUID, node: str, key: tuple[str, str, str]) -> Iterator[str]:
+    kind, first, last = key
     columns = inventory_grants.c
     of_kind = (columns.cluster_id == cluster_id, columns.kind == kind)
     # Of the ranges that begin before this one only the nearest may reach into it, as none of them overlap.
     before = select(columns.node, columns.last).where(*of_kind, columns.first <= first)
     nearest = connection.execute(before.order_by(columns.first.desc()).limit(1)).first()
-    if nearest is not None and nearest.last >= first:
+    if nearest is not None and nearest.last >= first and nearest.node != node:
         yield nearest.node
     if last > first:
         within = select(columns.node).where(*of_kind, columns.first > first, columns.first <= last)
-        yield from connection.scalars(within.limit(_AT_ONCE))
+        # Of others some are enough; the node's own must not take their place.
+        yield from connection.scalars(within.where(columns.node != node).limit(_AT_ONCE))
 
 
 def owners_of_names(connection: Connection, cluster_id: UUID, names: Collection[str]) -> dict[str, str]:
