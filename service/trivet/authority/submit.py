@@ -87,7 +87,6 @@ def _stored(
         now = authority.clock()
         found = authorized_cluster(connection, requester, Permission.SUBMIT_REQUEST, cluster, now)
         node = checked_node(requester, found, wanted, read)
-        pin_at_first_sight(authority, connection, requester, found, read.profile, node, read.request)
         version = counters.advance(connection, found.id, "requests")
         request = replace(_new(authority, requester, found, wanted, read, now), node=node, version=version)
         asked = once.fingerprint("request.submit", cluster, wanted)
@@ -97,6 +96,8 @@ def _stored(
         if requests.find(connection, found.id, request.name) is not None:
             message = f"there is a certificate request {request.name} in the cluster {found.name} already"
             raise ConflictError(message, Fault("/name", "must be new"))
+        # Its audit record comes after the counter: whoever decides or deletes takes both in that order.
+        pin_at_first_sight(authority, connection, requester, found, read.profile, node, read.request)
         request = _judged(authority, connection, found, read.request, request, now)
         requests.add(connection, request)
     return request, found, True

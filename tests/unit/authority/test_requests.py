@@ -6,15 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Literal
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World
 
-from trivet.authority import decide
+from trivet.authority import decide, record
 from trivet.authority.access import Requester, Role
 from trivet.authority.application import Issuance
 from trivet.authority.authenticate import authenticate_token
@@ -45,6 +47,7 @@ from trivet.pki.errors import (
 )
 from trivet.pki.inventory import read_grants
 from trivet.pki.revocation import EntryKind
+from trivet.store import counters
 from trivet.store.requests import RequestState, StoredRequest
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -696,6 +699,28 @@ def test_the_first_serving_request_of_a_node_pins_what_nobody_else_owns(world: W
     assert later.state is RequestState.PENDING
     own(pinning, "n1", "10.0.0.7")
     assert not get_node(pinning.authority, OPERATOR, "blue", "n1").is_pinned
+
+
+def test_pinning_takes_its_locks_in_the_order_of_whoever_decides(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinning = with_policy(world, pin_inventory=True)
+    holder = node(pinning)
+    taken: list[str] = []
+
+    def advance(connection: Connection, cluster_id: UUID, name: Literal["inventory", "requests"]) -> int:
+        taken.append(name)
+        return counters.advance(connection, cluster_id, name)
+
+    def change(*arguments: object) -> None:
+        taken.append("audit")
+        record.change(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("trivet.authority.submit.counters", SimpleNamespace(advance=advance))
+    monkeypatch.setattr("trivet.authority.pin.counters", SimpleNamespace(advance=advance))
+    monkeypatch.setattr("trivet.authority.pin.record", SimpleNamespace(change=change))
+    submit(pinning, holder, node_csr("n1", "10.0.0.7"), "kubelet-serving")
+    assert taken == ["requests", "inventory", "audit"]
 
 
 def test_an_access_token_pins_nothing_for_a_node(world: World) -> None:
