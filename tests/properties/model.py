@@ -1,4 +1,4 @@
-"""A second opinion on revocations, written from product.md alone: plain lists, no index, no database.
+"""A second opinion on revocations, written from docs/concepts.md alone: plain lists, no index, no database.
 
 Nothing here calls the code that it judges; what it needs of names it is told in words.
 """
@@ -78,7 +78,7 @@ class Model:
         )
 
     def may_issue(self, wanted: Issued) -> bool:
-        """Whether product.md lets it be issued; its parent, if any, is what it is renewed from."""
+        """Whether the rules of docs/concepts.md let it be issued; its parent, if any, is what it is renewed from."""
         parent = wanted.parent
         if parent is not None and (not parent.is_valid(wanted.issued_at) or self.bans(parent)):
             return False

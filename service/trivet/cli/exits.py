@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES: Final = """\
-Exit codes: 0 done; 1 refused by the service, or something found by doctor; 2 wrong usage; 3 not authenticated
+Exit codes: 0 done; 1 refused by the service, or something found or left undone; 2 wrong usage; 3 not authenticated
 or not allowed; 4 not found; 5 conflict; 6 the service or its database is unavailable; 7 a local problem
 (files, settings); 70 a fault in Trivet itself; 130 interrupted.
 """

@@ -17,7 +17,7 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(metavar="PORT", help="The port to listen on [8443].")] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="NUMBER", help="How many processes answer [1].")
+        int | None, typer.Option(metavar="NUMBER", help="How many processes answer [one a core, 8 at most].")
     ] = None,
     tls: Annotated[
         bool | None,

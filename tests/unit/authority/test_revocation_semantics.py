@@ -1,4 +1,4 @@
-"""What each kind of entry does to issuance and renewal: product.md's section on revocations, as a table."""
+"""What each kind of entry does to issuance and renewal: the section on revocation in docs/concepts.md, as a table."""
 
 from __future__ import annotations
 

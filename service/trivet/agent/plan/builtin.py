@@ -274,7 +274,7 @@ def built_in_plan(name: str, choices: Choices) -> str:
 def _head(name: str, about: str, choices: Choices) -> Iterator[str]:
     yield f"# {name}: {about}."
     yield "# Edit it, then: trivet plan check -f FILE, trivet provision -f FILE --dry-run, trivet provision -f FILE."
-    yield "# docs/plans.md describes every field; those that are left out have the defaults given there."
+    yield "# docs/reference/plans.md describes every field; those that are left out have the defaults given there."
     yield from _written({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}})
     yield "spec:"
     yield from _written({"clusterName": choices.cluster, "nodeName": choices.node}, 2)
