@@ -25,6 +25,7 @@ EXPECTED_CODES = {
     "preconditionFailed": ExitCode.CONFLICT,
     "confirmationRequired": ExitCode.CONFLICT,
     "stageWaits": ExitCode.CONFLICT,
+    "fieldConflict": ExitCode.CONFLICT,
     "idempotencyKeyReused": ExitCode.CONFLICT,
     "rateLimited": ExitCode.UNAVAILABLE,
     "unavailable": ExitCode.UNAVAILABLE,
@@ -92,6 +93,7 @@ def test_the_doctor_finds_a_good_installation_good(trivet: Trivet) -> None:
         "service CA": "good",
         "service": "good",
         "access": "good",
+        "proof": "good",
     }
     assert "ready, with a trusted certificate until" in trivet("doctor").out
 
@@ -122,8 +124,8 @@ def test_the_doctor_works_without_anything(bare_trivet: Trivet, tmp_path: Path) 
 
 
 def test_the_schema_is_shown_and_upgraded(trivet: Trivet) -> None:
-    assert trivet("db", "current", "-o", "json").json["current"] == "0006"
-    assert "schema 0006, as before" in trivet("db", "upgrade").err
+    assert trivet("db", "current", "-o", "json").json["current"] == "0007"
+    assert "schema 0007, as before" in trivet("db", "upgrade").err
 
 
 def test_the_openapi_document_is_printed_the_same_each_time(bare_trivet: Trivet) -> None:
