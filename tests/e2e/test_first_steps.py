@@ -141,7 +141,7 @@ def test_the_first_steps_work_when_they_are_pasted_one_by_one(house: House, requ
     assert "Serial number:" in renew.stdout
     # Both of the node: the first, and the one that was renewed from it.
     assert "stands with entries: 5; certificates revoked: 2" in revoke.stdout
-    assert "Warning: no kubelet-client certificate could be issued" in revoke.stderr
+    assert "no kubelet-client certificate could be issued" in revoke.stderr
     assert "trivet: Revoked (revoked): " in again.stderr
     assert "Group system:nodes" in again.stderr or "was revoked at" in again.stderr
     assert "deleted: kube-system/my-renew-revocation" in delete.stderr

@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, MetaData, insert, select, text
+from sqlalchemy import Connection, MetaData, insert, inspect, select, text
 from tests.store.aged import id_at
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.revocation_objects import entry
 
 from trivet.pki.revocation import Entry, EntryKind
-from trivet.store import certificates, decisions, marking, migrate, partitions
+from trivet.store import certificates, decisions, marking, migrate, partitions, tables
 from trivet.store.authorities import Generation
 from trivet.store.certificates import CertificateFilter
 from trivet.store.clusters import Cluster
@@ -80,7 +80,7 @@ class Filled:
             "issued",
             serial=name,
         )
-        decisions.add_all(self.connection, [decision])
+        _add_old_decision(self.connection, decision)
         stored = {
             "id": id_at(issued_at),
             "cluster_id": cluster_id,
@@ -111,6 +111,12 @@ class Filled:
                 elif isinstance(value, datetime):
                     values[name] = value.replace(tzinfo=None)
         self.connection.execute(insert(self.metadata.tables[table]).values(values))
+
+
+def _add_old_decision(connection: Connection, record: Decision) -> None:
+    # With the columns that there were.
+    names = [column["name"] for column in inspect(connection).get_columns("decisions")]
+    connection.execute(insert(tables.decisions), [{name: getattr(record, name) for name in names}])
 
 
 def _rows(database: Database, table: str) -> list[dict[str, Any]]:
@@ -188,11 +194,12 @@ def test_each_row_is_in_the_partition_of_its_month_and_so_is_the_next(old: Datab
 def test_rows_of_no_plausible_time_go_to_the_default_partition(old: Database) -> None:
     with old.write() as connection:
         cluster = rows.add_cluster(connection)
-        early = rows.add_decision(connection, cluster)
+        early = Decision(rows.new_id(), START, cluster.id, "token:1", "issue", "admin", "ab" * 32, "issued")
+        _add_old_decision(connection, early)
         late = Decision(
             UUID(int=(1 << 128) - 1), START, cluster.id, "token:1", "issue", "admin", "ab" * 32, "issued"
         )
-        decisions.add_all(connection, [late])
+        _add_old_decision(connection, late)
     migrate.upgrade(old)
     with old.read() as connection:
         assert decisions.get(connection, early.id) == early

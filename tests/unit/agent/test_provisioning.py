@@ -268,8 +268,8 @@ def test_a_key_that_waits_without_a_certificate_is_certified_and_one_that_had_on
 
 def test_a_trust_bundle_of_another_cluster_stays_and_nothing_of_that_ca_is_made(node: AgentNode) -> None:
     with node.administrator() as trivet:
-        trivet.clusters.create("other", "localhost")
-        foreign = trivet.clusters.bundle("other", "etcd")
+        trivet.clusters.create("another", "localhost")
+        foreign = trivet.clusters.bundle("another", "etcd")
     bundle = node.root / "etc/kubernetes/pki/etcd.crt"
     bundle.parent.mkdir(parents=True)
     bundle.write_bytes(foreign)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.world import CLUSTER_NAMES
@@ -92,7 +93,7 @@ def test_following_shows_each_change_once_and_ends_with_1_where_the_window_ends_
             window = list_repairs(past, OPERATOR, cluster, None, 1)[1][0]
             close_repair(replace(past, clock=lambda: datetime.now(UTC)), OPERATOR, cluster, window.id)
 
-    monkeypatch.setattr("trivet.cli.repair_view.time.sleep", glance)
+    monkeypatch.setattr("trivet.cli.repair_view.time", SimpleNamespace(sleep=glance))
     ended = trivet("repair", cluster, code=1)
     assert ended.err.count("rest 0/1 (current)") == 1
     assert "1 of 1 identities are not fresh; the window is closed" in ended.err
@@ -229,7 +230,7 @@ class TestUpkeep:
         real = datetime.now(UTC)
         moments = iter([real, real + timedelta(minutes=69), real + timedelta(minutes=71)])
         monkeypatch.setattr("trivet.cli.upkeep.now", lambda: next(moments))
-        monkeypatch.setattr("trivet.cli.upkeep.time.sleep", lambda _: None)
+        monkeypatch.setattr("trivet.cli.upkeep.time", SimpleNamespace(sleep=lambda _: None))
         watched = trivet("cluster", "renew", cluster, "--over", "10m", "--watch", code=1)
         assert watched.err.count("fresh: 0 of 1") == 2
         assert "1 of 1 identities have not renewed" in watched.err

@@ -30,6 +30,7 @@ from trivet.pki.revocation import EntryKind
 from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import decisions
 from trivet.web.app import WebOptions, create_app
+from trivet.web.pki.ocsp import OcspRoute
 from trivet.web.rest.direct import DirectRoutes, Fork
 
 BLUE = "/api/v1/clusters/blue/certificates"
@@ -233,7 +234,8 @@ class Both:
 
 def _service(world: World, *, directly: bool) -> Service:
     app = create_app(world.authority, options=WebOptions(burst=10_000, max_body_bytes=MAX_BODY))
-    assert isinstance(app.middleware_stack, Fork)
+    assert isinstance(app.middleware_stack, OcspRoute)
+    assert isinstance(app.middleware_stack.other, Fork)
     if not directly:
         app.middleware_stack = None  # FastAPI makes its own, which knows nothing of the fork
     edge = Presenting(app)

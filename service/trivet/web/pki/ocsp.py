@@ -47,13 +47,13 @@ class OcspRoute:
     def __init__(self, answering: Answering, other: ASGIApp) -> None:
         """Take who answers, and who answers all other requests."""
         self._answering = answering
-        self._other = other
+        self.other = other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if match is None:
-            await self._other(scope, receive, send)
+            await self.other(scope, receive, send)
             return
         method, place, in_path = scope["method"], Place(*match.group(1, 2, 3)), match[4]
         if method == "POST" and in_path is None:
