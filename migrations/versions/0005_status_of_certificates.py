@@ -77,7 +77,7 @@ def _make_crls() -> None:
         sa.Column("next_update", types.UtcDateTime(), nullable=False),
         sa.Column("entries", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("entries_at", sa.Integer(), nullable=False),
+        sa.Column("entries_offset", sa.Integer(), nullable=False),
         sa.Column("layout", sa.LargeBinary(), nullable=False),
         sa.Column("der", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint("number > 0", name=op.f("ck_crls_number")),

@@ -84,7 +84,7 @@ def check_same(plan: CrlPlan, listed: list[RevokedEntry], key: PrivateKey) -> No
     assert signed.der == expected.public_bytes(Encoding.DER)
     check_crl(plan, signed, assembled, len(listed), key.public_key())
     assert is_signed_by(signed.der, key.public_key())
-    assert signed.der[signed.entries_at : signed.entries_at + octets.size] == b"".join(encoded)
+    assert signed.der[signed.entries_offset : signed.entries_offset + octets.size] == b"".join(encoded)
 
 
 @pytest.mark.parametrize("number", range(len(ISSUER_KINDS) + 1))

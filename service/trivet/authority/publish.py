@@ -226,7 +226,7 @@ def _is_ours(crl: Crl, content: CrlContent, opened: Opened) -> bool:
 def _restored(crl: Crl, content: CrlContent) -> Entries | None:
     """The entries of a CRL; None where its layout, which no signature covers, is not what was stored."""
     try:
-        entries = Entries.restore(memoryview(content.der)[content.entries_at :], content.layout)
+        entries = Entries.restore(memoryview(content.der)[content.entries_offset :], content.layout)
     except (ValueError, struct.error):
         entries = None
     if entries is None or entries.count != crl.entries:
@@ -277,7 +277,7 @@ def _made(authority: Authority, state: _State, entries: Entries) -> tuple[Crl, C
         entries.count,
         sha256(signed.der).hexdigest(),
     )
-    return crl, CrlContent(signed.der, signed.entries_at, entries.layout())
+    return crl, CrlContent(signed.der, signed.entries_offset, entries.layout())
 
 
 def _plan(authority: Authority, state: _State, opened: Opened, now: datetime) -> CrlPlan:

@@ -59,7 +59,7 @@ class Assembled:
     """A TBSCertList, DER, and where its entries begin in it."""
 
     tbs: bytes
-    entries_at: int
+    entries_offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class SignedCrl:
     """A CRL, DER, and where its entries begin in it."""
 
     der: bytes
-    entries_at: int
+    entries_offset: int
 
 
 def assemble_crl(plan: CrlPlan, entries: Entries) -> Assembled:
@@ -92,7 +92,7 @@ def crl_of(assembled: Assembled, algorithm: bytes, signature: bytes) -> SignedCr
     """The CRL: what was signed, by which AlgorithmIdentifier, and the signature."""
     end = algorithm + bit_string(signature)
     head = header(SEQUENCE, len(assembled.tbs) + len(end))
-    return SignedCrl(b"".join((head, assembled.tbs, end)), len(head) + assembled.entries_at)
+    return SignedCrl(b"".join((head, assembled.tbs, end)), len(head) + assembled.entries_offset)
 
 
 def check_crl(
@@ -169,7 +169,7 @@ def _differences(
     count: int,
     key: IssuerPublicKey,
 ) -> list[str]:
-    tbs, opening = assembled.tbs, assembled.tbs[: assembled.entries_at]
+    tbs, opening = assembled.tbs, assembled.tbs[: assembled.entries_offset]
     stated = [(found.value, found.critical) for found in crl.extensions]
     checks = (
         # By octets as well, by which Go chains; a comparison of the whole finds any other difference of encoding.

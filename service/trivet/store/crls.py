@@ -84,10 +84,10 @@ class Crl:
 
 @dataclass(frozen=True, slots=True)
 class CrlContent:
-    """The octets of a published CRL; `layout` is that of its entries, which begin at `entries_at`."""
+    """The octets of a published CRL; `layout` is that of its entries, which begin at `entries_offset`."""
 
     der: bytes = field(repr=False)
-    entries_at: int
+    entries_offset: int
     layout: bytes = field(repr=False)
 
 
@@ -206,7 +206,7 @@ def newest(connection: Connection, list_id: UUID) -> Crl | None:
 
 def content(connection: Connection, list_id: UUID, number: int) -> CrlContent | None:
     """The octets of a CRL; None once a newer one took its place."""
-    query = select(crls.c.der, crls.c.entries_at, crls.c.layout).where(
+    query = select(crls.c.der, crls.c.entries_offset, crls.c.layout).where(
         crls.c.list_id == list_id, crls.c.number == number
     )
     row = connection.execute(query).first()
@@ -379,7 +379,7 @@ def store(connection: Connection, expected: int, changed: CrlList, crl: Crl, mad
     if connection.execute(taken).rowcount != 1:
         return False
     row = {name: getattr(crl, name) for name in Crl.__dataclass_fields__}
-    octets = {"der": made.der, "entries_at": made.entries_at, "layout": made.layout}
+    octets = {"der": made.der, "entries_offset": made.entries_offset, "layout": made.layout}
     connection.execute(insert(crls).values({**row, **octets}))
     connection.execute(delete(crls).where(crls.c.list_id == changed.id, crls.c.number < crl.number))
     return True

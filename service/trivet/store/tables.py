@@ -510,7 +510,7 @@ crls = Table(
     Column("entries", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     # Where the entries begin in the DER, and which of them expire when (`pki.crl_entries`).
-    Column("entries_at", Integer, nullable=False),
+    Column("entries_offset", Integer, nullable=False),
     Column("layout", LargeBinary, nullable=False),
     Column("der", LargeBinary, nullable=False),
     CheckConstraint("number > 0", name="number"),
