@@ -203,7 +203,7 @@ def _ratio(filled: Filled, rounds: int) -> float:
     """The building of the next CRL, checked, beside the joining and signing of entries that lie in a list; in turn."""
     content, generation = _newest(filled), filled.generation
     opened = filled.authority.keyring.open(generation.id, generation.certificate, generation.private_key)
-    entries = Entries.restore(memoryview(content.der)[content.entries_at :], content.layout)
+    entries = Entries.restore(memoryview(content.der)[content.entries_offset :], content.layout)
     listed = _apart(b"".join(entries.chunks()))
     now = _now().replace(microsecond=0)
     plan = CrlPlan(opened.issuer, now, now + timedelta(days=3), 1)
@@ -247,7 +247,7 @@ def _linear(plan: CrlPlan, opened: Opened, entries: list[bytes]) -> bytes:
 
 
 def _built(plan: CrlPlan, opened: Opened, content: crls.CrlContent) -> bytes:
-    entries = Entries.restore(memoryview(content.der)[content.entries_at :], content.layout)
+    entries = Entries.restore(memoryview(content.der)[content.entries_offset :], content.layout)
     entries.drop_expired(plan.this_update - timedelta(days=1))
     assembled = assemble_crl(plan, entries)
     signed = crl_of(assembled, plan.issuer.algorithm, opened.signer.sign(assembled.tbs))
