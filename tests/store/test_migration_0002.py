@@ -215,5 +215,5 @@ def test_what_was_pruned_cannot_be_taken_back(old: Database, filled: Filled) -> 
         connection.execute(text("DELETE FROM certificates WHERE serial = 'first'"))
     with pytest.raises(RuntimeError, match="1 certificates were pruned"):
         migrate.downgrade(old, "0001")
-    assert migrate.current_revision(old) == migrate.newest_revision()
+    assert migrate.current_revision(old) == "0002"
     assert len(_rows(old, "certificates")) == 3

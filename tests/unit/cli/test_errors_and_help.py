@@ -85,7 +85,9 @@ def test_a_fault_of_our_own_is_told_without_a_traceback(
 
 def test_the_doctor_finds_a_good_installation_good(trivet: Trivet) -> None:
     shown = trivet("doctor", "-o", "json").json
-    assert {finding["subject"]: finding["state"] for finding in shown} == {
+    states = {finding["subject"]: finding["state"] for finding in shown}
+    assert states.pop("proof") in {"good", "skipped"}, "skipped until the first checkpoint was made"
+    assert states == {
         "settings": "good",
         "key-encryption key": "good",
         "database": "good",
@@ -93,7 +95,6 @@ def test_the_doctor_finds_a_good_installation_good(trivet: Trivet) -> None:
         "service CA": "good",
         "service": "good",
         "access": "good",
-        "proof": "good",
     }
     assert "ready, with a trusted certificate until" in trivet("doctor").out
 
