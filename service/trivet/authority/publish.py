@@ -112,7 +112,9 @@ class Publisher:
             return self.publish(list_id)
         except Exception as error:  # noqa: BLE001  of one list; the turn of the others comes all the same
             is_told = isinstance(error, WronglySignedError | WrongKeyError | Refusal)
-            _log.critical("a CRL was not published: %s", error, exc_info=not is_told)
+            # A database that is away for a while is no defect: the next round publishes.
+            level = logging.WARNING if isinstance(error, UnavailableError) else logging.CRITICAL
+            _log.log(level, "a CRL was not published: %s", error, exc_info=not is_told)
             measures.crl_failed()
             if isinstance(error, UnavailableError):
                 with self._authority.database.read() as connection:
