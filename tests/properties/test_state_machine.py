@@ -366,7 +366,7 @@ def test_whatever_is_done_in_any_order_the_database_does_what_the_model_says(dat
     run_state_machine_as_test(
         type("MachineOnThisDatabase", (Machine,), {"url": database_url}),
         settings=settings(
-            max_examples=40,
+            max_examples=80,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
         ),
