@@ -18,13 +18,13 @@ from sqlalchemy import text
 from bench.databases import POSTGRESQL, SQLITE, Place, Postgres, sqlite_place
 from bench.figures import Figures, Rounds
 from bench.scratch import fresh_folder
-from trivet.authority.application import Issuance
 from trivet.authority.context import Authority, Policy
 from trivet.authority.create import create_cluster
 from trivet.authority.install import OPERATOR, install
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
-from trivet.authority.publish import Publisher
 from trivet.authority.revoke import create_revocation
+from trivet.authority.status.publish import Publisher
 from trivet.client.keys import build_request, new_key
 from trivet.pki.crl import CrlPlan, assemble_crl, check_crl, crl_of
 from trivet.pki.crl_entries import Entries

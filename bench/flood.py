@@ -21,13 +21,13 @@ from sqlalchemy import text
 from bench.databases import Postgres, sqlite_place
 from bench.requests import pool
 from bench.scratch import fresh_folder
-from trivet.authority.application import Issuance, prepare
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.authority.context import Authority, RequestLimits
 from trivet.authority.create import create_cluster
 from trivet.authority.install import OPERATOR, install
+from trivet.authority.issuance.application import Issuance, prepare
 from trivet.authority.issue import issue_all
-from trivet.authority.submission import Submission
-from trivet.authority.submit import submit_request
 from trivet.pki.names import DnsName, parse_ip_network
 from trivet.pki.subjects import ClusterNames
 from trivet.signing.encryption import KeyEncryptionKey

@@ -25,10 +25,10 @@ from bench.databases import POSTGRESQL, Place, Postgres, sqlite_place
 from bench.figures import Figures, Rounds
 from bench.revoke_rows import SUFFIX, fill, serial_of
 from bench.scratch import fresh_folder
-from trivet.authority.application import Issuance
 from trivet.authority.context import Authority
 from trivet.authority.create import create_cluster
 from trivet.authority.install import OPERATOR, install
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.authority.preview import preview_revocation
 from trivet.authority.revoke import create_revocation

@@ -18,8 +18,8 @@ from tests.support.revocation_objects import entry, renew_revocation
 from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority.application import Issuance
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import IssuedCertificate, issue
 from trivet.authority.preview import Preview, preview_revocation
 from trivet.authority.revoke import create_revocation

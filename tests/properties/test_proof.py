@@ -17,7 +17,7 @@ from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.install import service_certificate
-from trivet.authority.seal import seal
+from trivet.authority.proof.seal import seal
 from trivet.pki.errors import RevokedError
 from trivet.pki.keys import PublicKey
 from trivet.pki.pem import from_der

@@ -27,13 +27,13 @@ from tests.support.signing_requests import csr, key_hash
 from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.access import Requester
-from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, Renewal, prepare
 from trivet.authority.issue import IssuedCertificate, issue_all
-from trivet.authority.ledger import Ledger
 from trivet.authority.memory import Memory
+from trivet.authority.proof.ledger import Ledger
+from trivet.authority.proof.seal import seal
 from trivet.authority.revoke import create_revocation, delete_revocation, replace_revocation
-from trivet.authority.seal import seal
 from trivet.pki.errors import ConflictError, ExpiredError, RevokedError
 from trivet.pki.manifest import RenewRevocation
 from trivet.pki.revocation import Entry, EntryKind

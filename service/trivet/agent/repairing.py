@@ -1,7 +1,7 @@
 """Repairing a node on which no agent runs: everything that its plan lists, once, in the order of a repair.
 
 By the keys of the certificates that are in place, expired ones too, within an open repair window; or by a one-time
-token, where those were revoked or are gone (`authority.repair_gate` says what it gives).
+token, where those were revoked or are gone (`authority.repairs.gate` says what it gives).
 """
 
 from __future__ import annotations

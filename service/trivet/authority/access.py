@@ -110,9 +110,9 @@ PERMISSIONS: Final = {
     # Only with the certificate's own key: a token, however mighty, does not prove possession. Of requests: its own.
     Role.HOLDER: _READ
     | {Permission.RENEW, Permission.ISSUE, Permission.SUBMIT_REQUEST, Permission.READ_REQUEST},
-    # What its node held, each once, while its window is open (`authority.repair_gate`); nothing else.
+    # What its node held, each once, while its window is open (`authority.repairs.gate`); nothing else.
     Role.REPAIR: frozenset({Permission.ISSUE}),
-    # A client certificate for its node, by a request (`authority.submit`), and that request; nothing else.
+    # A client certificate for its node, by a request (`authority.approval.submit`), and that request; nothing else.
     Role.BOOTSTRAP: frozenset({Permission.SUBMIT_REQUEST, Permission.READ_REQUEST}),
     Role.APPROVED: frozenset({Permission.ISSUE}),
 }

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from trivet.authority import measures
 from trivet.authority.access import Requester, Role
-from trivet.authority.bootstrap_requester import by_bootstrap_token
+from trivet.authority.approval.bootstrap_requester import by_bootstrap_token
 from trivet.authority.memory import known_generation
+from trivet.authority.metrics import measures
 from trivet.pki.bootstrap import parse_bootstrap_token
 from trivet.pki.errors import AuthenticationError
 from trivet.pki.kubernetes import ALL_PROFILES

@@ -9,8 +9,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from trivet.authority.ledger import Ledger
 from trivet.authority.memory import Memory
+from trivet.authority.proof.ledger import Ledger
 from trivet.pki.repair import LONGEST_EXPIRED
 from trivet.pki.serials import SERIAL_BITS, SerialNumber, serial_from_random
 from trivet.pki.validity import BACKDATE

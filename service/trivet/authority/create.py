@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester, authorize
-from trivet.authority.publish import begin_lists
+from trivet.authority.status.publish import begin_lists
 from trivet.pki.errors import ConflictError, Fault, InvalidError
 from trivet.pki.keys import IssuerPrivateKey, spki
 from trivet.pki.names import parse_cluster_name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures
 from trivet.authority.access import Permission, Requester, require_permission
+from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, Refusal
 from trivet.store import clusters, decisions
 from trivet.store.decisions import Decision

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance
 from trivet.authority.create import add_authority, make_root
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import IssuedCertificate, issue
 from trivet.pki.pem import from_der
 from trivet.pki.profiles import AuthorityName

@@ -10,13 +10,16 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from trivet.authority import application as applications
-from trivet.authority import measures, repair_gate, repair_ground, request_gate
-from trivet.authority.case import Case, IssuedCertificate, draft, each
-from trivet.authority.certify import certify
-from trivet.authority.qualify import judge_all, qualify
-from trivet.authority.repeats import settle_keys, take_keys
-from trivet.authority.results import results_of
+from trivet.authority.approval import gate as request_gate
+from trivet.authority.issuance import application as applications
+from trivet.authority.issuance.case import Case, IssuedCertificate, draft, each
+from trivet.authority.issuance.certify import certify
+from trivet.authority.issuance.qualify import judge_all, qualify
+from trivet.authority.issuance.repeats import settle_keys, take_keys
+from trivet.authority.issuance.results import results_of
+from trivet.authority.metrics import measures
+from trivet.authority.repairs import gate as repair_gate
+from trivet.authority.repairs import ground as repair_ground
 from trivet.pki.errors import Refusal, UnavailableError
 from trivet.store import clusters, issuing
 from trivet.store.clusters import ALL_CLUSTERS
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from trivet.authority.access import Requester
-    from trivet.authority.application import Application, Issuance, Renewal
-    from trivet.authority.case import Outcome
     from trivet.authority.context import Authority
+    from trivet.authority.issuance.application import Application, Issuance, Renewal
+    from trivet.authority.issuance.case import Outcome
     from trivet.pki.revocation import Key
 
 __all__ = ["IssuedCertificate", "issue", "issue_all"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from trivet.authority.context import Authority
-    from trivet.authority.issuers import PublishedIssuer
+    from trivet.authority.status.issuers import PublishedIssuer
     from trivet.pki.repair import Stage
     from trivet.store.authorities import Authority as Owner
     from trivet.store.authorities import Generation

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from trivet.authority.access import Permission, Requester, authorize, authorized_cluster
-from trivet.authority.lockouts import Finding, lockouts
 from trivet.authority.once import fingerprint
+from trivet.authority.revocations.lockouts import Finding, lockouts
 from trivet.pki.manifest import render_entry
 from trivet.pki.revocation import EntryKind
 from trivet.store import hits, revocations

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures, record
+from trivet.authority import record
 from trivet.authority.access import Permission, Requester, Role, authorized_cluster
-from trivet.authority.application import Renewal
 from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.deny import record_refusal
+from trivet.authority.issuance.application import Renewal
+from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, AuthenticationError, ConflictError, NotFoundError
 from trivet.pki.possession import CARRIED_AGE, MAX_AGE, check_fresh, parse_renewal_message
 from trivet.store import repairs

@@ -1,4 +1,4 @@
-"""Repair windows: open one, look after it, close it. Expired certificates renew within it (`authority.repair_gate`)."""
+"""Repair windows: open one, look after it, close it. Expired certificates renew in it (`authority.repairs.gate`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from trivet.authority import once, record
 from trivet.authority.access import Permission, authorized_cluster
-from trivet.authority.repair_watch import (
+from trivet.authority.repairs.watch import (
     TRIVET,
     close_window,
     end_stage,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from trivet.authority.access import Requester
     from trivet.authority.context import Authority
-    from trivet.authority.repair_survey import Progress
+    from trivet.authority.repairs.survey import Progress
     from trivet.store.clusters import Cluster
 
 _LONGEST_REACH = timedelta(days=3650)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures, once, record
+from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester
-from trivet.authority.drafts import first_draft, log_change, next_draft
-from trivet.authority.guard import guarded
+from trivet.authority.metrics import measures
 from trivet.authority.preview import scope_cluster
-from trivet.authority.standing import difference, new_entries, refuse_existing, standing_object
+from trivet.authority.revocations.drafts import first_draft, log_change, next_draft
+from trivet.authority.revocations.guard import guarded
+from trivet.authority.revocations.standing import difference, new_entries, refuse_existing, standing_object
 from trivet.pki.errors import IdempotencyError
 from trivet.pki.proof.lines import digest
 from trivet.store import history, marking, revocations

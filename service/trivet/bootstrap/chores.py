@@ -11,7 +11,7 @@ from datetime import timedelta
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures
+from trivet.authority.metrics import measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, exc, make_url
 
-from trivet.authority import measures
 from trivet.authority.context import Authority, LockoutGuard, Policy, Publication
 from trivet.authority.install import NotReadyError, check_ready
+from trivet.authority.metrics import measures
 from trivet.bootstrap.clock import now
 from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import read_secret

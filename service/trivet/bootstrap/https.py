@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from trivet.authority import measures
 from trivet.authority.install import issue_service_certificate
+from trivet.authority.metrics import measures
 from trivet.client.keys import build_request, new_key
 from trivet.pki.keys import KeyAlgorithm
 from trivet.pki.pem import from_der, to_pem

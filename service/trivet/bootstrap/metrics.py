@@ -22,8 +22,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from trivet.authority.exposition import alone
-from trivet.authority.footprint import note_footprint
+from trivet.authority.metrics.exposition import alone
+from trivet.authority.metrics.footprint import note_footprint
 
 if TYPE_CHECKING:
     import socket

@@ -8,8 +8,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority import measures
-from trivet.authority.publish import Publisher
+from trivet.authority.metrics import measures
+from trivet.authority.status.publish import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from trivet.authority.collect import collect
-from trivet.authority.fulfil import fulfil_left_over
+from trivet.authority.approval.collect import collect
+from trivet.authority.approval.fulfil import fulfil_left_over
 from trivet.bootstrap.chores import Chore
 
 if TYPE_CHECKING:

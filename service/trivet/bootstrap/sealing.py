@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.ledger import TRUST
-from trivet.authority.seal import seal
+from trivet.authority.proof.ledger import TRUST
+from trivet.authority.proof.seal import seal
 from trivet.bootstrap.chores import Chore
 from trivet.pki.errors import Refusal
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from trivet.authority import measures
-from trivet.authority.observe import forget_changes
-from trivet.authority.repair_watch import look_after_all
-from trivet.authority.responder import renew_responders
+from trivet.authority.metrics import measures
+from trivet.authority.repairs.watch import look_after_all
+from trivet.authority.revocations.observe import forget_changes
+from trivet.authority.status.responder import renew_responders
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError

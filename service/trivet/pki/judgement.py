@@ -1,6 +1,6 @@
 """The rule by which a request is judged, and all that it looks at in a form that can be kept and read again.
 
-Issuing applies it (`authority.judge`); whoever verifies the proof of a decision applies it again to what was kept.
+Issuing applies it (`authority.issuance.judge`); whoever verifies the proof of a decision applies it again.
 """
 
 from __future__ import annotations

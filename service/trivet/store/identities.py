@@ -1,7 +1,7 @@
 """What a cluster holds now: the certificates that nothing has replaced, expired and revoked ones included.
 
 A certificate that was renewed is superseded, so what is left is the newest link of every lineage. Two lineages may be
-of one identity, where it was issued anew instead of renewed: `authority.identities` tells them apart by their names.
+of one identity, where it was issued anew instead of renewed: `authority.renewals.identities` tells them apart.
 Certificates that were pruned are gone from here, too (`store.pruning`).
 """
 

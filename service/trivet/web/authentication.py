@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
-from trivet.authority import measures
 from trivet.authority.access import Permission, Requester, require_permission
 from trivet.authority.authenticate import authenticate_certificate, authenticate_token, recognise_token
 from trivet.authority.deny import require_or_record
+from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, AuthenticationError
 from trivet.web import logs
 from trivet.web.tls import PEER_CERTIFICATE, peer_certificate

@@ -6,16 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from trivet.authority.issuance.queue import IssuingQueue, Ticket
 from trivet.authority.issue import IssuedCertificate
-from trivet.authority.issuing import IssuingQueue, Ticket
 from trivet.pki.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trivet.authority.access import Requester
-    from trivet.authority.application import Issuance, Renewal
     from trivet.authority.context import Authority
+    from trivet.authority.issuance.application import Issuance, Renewal
 
 PATIENCE_SECONDS: Final = 12.0  # longer than a lock is waited for, shorter than clients and proxies wait
 _LATE: Final = (

@@ -16,12 +16,12 @@ from fastapi import Request, Response
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 
 from trivet import __version__
-from trivet.authority import measures
 from trivet.authority.access import Permission, authorize
 from trivet.authority.authenticate import authenticate_token
-from trivet.authority.exposition import exposition
-from trivet.authority.footprint import note_footprint
-from trivet.authority.monitor import Monitor, StandingCollector
+from trivet.authority.metrics import measures
+from trivet.authority.metrics.exposition import exposition
+from trivet.authority.metrics.footprint import note_footprint
+from trivet.authority.metrics.monitor import Monitor, StandingCollector
 from trivet.pki.errors import AuthenticationError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import bearer_token, limit_address, services_of

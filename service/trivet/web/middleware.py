@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from trivet.authority import measures
+from trivet.authority.metrics import measures
 from trivet.web import logs
 from trivet.web.metrics import route_template
 from trivet.web.problems import PROBLEM_TYPE, BodyTimeoutError, TooLargeError, describe, problem

@@ -8,7 +8,7 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from trivet.authority import measures
+from trivet.authority.metrics import measures
 from trivet.pki.errors import UnavailableError
 
 if TYPE_CHECKING:

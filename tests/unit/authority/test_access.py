@@ -11,9 +11,10 @@ from tests.unit.pki import samples
 from trivet.authority.access import PERMISSIONS, Permission, Requester, Role, authorize
 from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.create import create_cluster
-from trivet.authority.explain import explain_certificate
 from trivet.authority.install import issue_service_certificate
+from trivet.authority.proof.explain import explain_certificate
 from trivet.authority.record import list_changes
+from trivet.authority.revocations.standing import get_revocation, list_revocations
 from trivet.authority.search import (
     Search,
     get_certificate,
@@ -22,7 +23,6 @@ from trivet.authority.search import (
     list_generations,
     search_certificates,
 )
-from trivet.authority.standing import get_revocation, list_revocations
 from trivet.authority.tokens import create_token, list_tokens
 from trivet.pki.errors import (
     AccessDeniedError,

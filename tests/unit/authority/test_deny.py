@@ -8,8 +8,8 @@ from tests.support.world import World
 
 from trivet.authority.access import Permission, Requester, Role
 from trivet.authority.deny import require_or_record
-from trivet.authority.explain import explain_decision
 from trivet.authority.install import OPERATOR
+from trivet.authority.proof.explain import explain_decision
 from trivet.pki.errors import AccessDeniedError
 
 AUDITOR = Requester("token:auditor", Role.AUDITOR)

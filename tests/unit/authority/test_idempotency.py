@@ -9,8 +9,8 @@ from tests.support.signing_requests import csr
 from tests.support.world import World
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance, prepare
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, prepare
 from trivet.authority.issue import IssuedCertificate, issue_all
 from trivet.pki.errors import IdempotencyError, RejectedIdentifierError, RevokedError
 from trivet.pki.revocation import EntryKind

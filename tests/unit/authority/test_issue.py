@@ -16,8 +16,8 @@ from tests.support.world import World, make_authority, request_for
 
 from trivet.authority import issue as issuing
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, Renewal, prepare
 from trivet.authority.issue import IssuedCertificate, issue_all
 from trivet.pki.assembly import assemble
 from trivet.pki.errors import (

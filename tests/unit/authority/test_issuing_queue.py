@@ -22,15 +22,17 @@ from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority
 
-from trivet.authority import application, certify, issuing, meters
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Application, Issuance
-from trivet.authority.case import Case, Outcome
 from trivet.authority.context import Authority
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance import application, certify
+from trivet.authority.issuance import queue as issuing
+from trivet.authority.issuance.application import Application, Issuance
+from trivet.authority.issuance.case import Case, Outcome
+from trivet.authority.issuance.queue import IssuingQueue, Ticket
+from trivet.authority.issuance.results import stored_certificate
 from trivet.authority.issue import IssuedCertificate, issue_all
-from trivet.authority.issuing import IssuingQueue, Ticket
-from trivet.authority.results import stored_certificate
+from trivet.authority.metrics import meters
 from trivet.pki.csr import parse_certificate_request
 from trivet.pki.errors import (
     BadCSRError,

@@ -13,8 +13,8 @@ from tests.support.revocation_objects import entry
 from tests.support.signing_requests import key_hash
 from tests.support.world import World
 
-from trivet.authority.case import Draft
-from trivet.authority.judge import banned, identity_of, judge, voucher_of
+from trivet.authority.issuance.case import Draft
+from trivet.authority.issuance.judge import banned, identity_of, judge, voucher_of
 from trivet.pki.judgement import compared_keys
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store.certificates import StoredCertificate

@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tests.support.clock import Clock
 from tests.support.world import CLUSTER_NAMES, World, make_authority, prepare_database
 
-from trivet.authority import measures, meters
-from trivet.authority.exposition import exposition, shared
-from trivet.authority.footprint import note_footprint
-from trivet.authority.monitor import Monitor, Standing, StandingCollector
+from trivet.authority.metrics import measures, meters
+from trivet.authority.metrics.exposition import exposition, shared
+from trivet.authority.metrics.footprint import note_footprint
+from trivet.authority.metrics.monitor import Monitor, Standing, StandingCollector
 from trivet.bootstrap.metrics import forget_worker
 from trivet.pki.errors import BadCSRError, NotFoundError, RevokedError
 from trivet.pki.pem import from_der
@@ -34,7 +34,7 @@ NOTHING = StandingCollector({"version": "1"}, NOW, Standing(), is_up=False)
 # What a worker does: it counts, holds a gauge, says that it is done, and waits to be ended.
 WORKER = """
 import sys
-from trivet.authority import measures, footprint
+from trivet.authority.metrics import measures, footprint
 for _ in range(int(sys.argv[1])):
     measures.turned_away()
     measures.batch(3)

@@ -21,10 +21,10 @@ from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance, prepare
 from trivet.authority.authenticate import authenticate_token, recognise_token
 from trivet.authority.create import make_root
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, prepare
 from trivet.authority.issue import IssuedCertificate, issue_all
 from trivet.authority.memory import Memory, Remembered
 from trivet.authority.tokens import create_token, delete_token

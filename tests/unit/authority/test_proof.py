@@ -15,10 +15,10 @@ from tests.support.proof import complaints, exported, verified, verified_by
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority import seal as sealing
 from trivet.authority.access import Requester, Role
 from trivet.authority.install import service_certificate
-from trivet.authority.seal import seal
+from trivet.authority.proof import seal as sealing
+from trivet.authority.proof.seal import seal
 from trivet.pki.errors import AccessDeniedError, RevokedError
 from trivet.pki.keys import PublicKey
 from trivet.pki.pem import from_der

@@ -15,13 +15,14 @@ from tests.support.clock import START, Clock
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority import measures, publish
 from trivet.authority.context import Authority, Policy, Publication
-from trivet.authority.crl_memory import CrlMemory
 from trivet.authority.issue import IssuedCertificate
-from trivet.authority.issuers import PublishedIssuer
-from trivet.authority.publish import Publisher
-from trivet.authority.published import newest_crl
+from trivet.authority.metrics import measures
+from trivet.authority.status import publish
+from trivet.authority.status.crl_memory import CrlMemory
+from trivet.authority.status.issuers import PublishedIssuer
+from trivet.authority.status.publish import Publisher
+from trivet.authority.status.published import newest_crl
 from trivet.pki.errors import NotFoundError, UnavailableError
 from trivet.pki.locations import COMPLETE, Shard, shard_of
 from trivet.pki.pem import from_der, to_pem

@@ -8,8 +8,8 @@ from tests.support.world import World
 
 from trivet.authority.access import Requester, Role
 from trivet.authority.install import OPERATOR
-from trivet.authority.observe import watched_scope
-from trivet.authority.rehearse import rehearse_creation, rehearse_deletion, rehearse_replacement
+from trivet.authority.revocations.observe import watched_scope
+from trivet.authority.revocations.rehearse import rehearse_creation, rehearse_deletion, rehearse_replacement
 from trivet.pki.errors import AccessDeniedError, ConflictError, NotFoundError, PreconditionError
 from trivet.pki.revocation import EntryKind
 

@@ -10,8 +10,8 @@ from tests.support.signing_requests import csr, key_hash, pooled_key
 from tests.support.world import World
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Renewal, prepare
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Renewal, prepare
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
 from trivet.authority.renew import renewal_by_certificate, renewal_by_message
 from trivet.pki.errors import (

@@ -13,14 +13,14 @@ from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr, pooled_key
 from tests.support.world import World
 
-from trivet.authority import repair_ground
 from trivet.authority.access import Role
-from trivet.authority.application import Issuance, Renewal, prepare
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, Renewal, prepare
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
 from trivet.authority.renew import renewal_by_carried_message, renewal_by_message
 from trivet.authority.repair import close_repair
-from trivet.authority.repair_survey import Progress
+from trivet.authority.repairs import ground as repair_ground
+from trivet.authority.repairs.survey import Progress
 from trivet.pki.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -264,7 +264,7 @@ def test_whose_turn_it_is_is_counted_once_a_second_however_many_ask(fleet: Fleet
     fleet.open()
     with pytest.raises(StageWaitsError):
         fleet.renew("w", "kubelet-client")
-    with patch("trivet.authority.repair_ground.holdings", side_effect=AssertionError):
+    with patch("trivet.authority.repairs.ground.holdings", side_effect=AssertionError):
         for _ in range(5):
             fleet.world.clock.advance(seconds=0.19)
             with pytest.raises(StageWaitsError):

@@ -12,7 +12,7 @@ from tests.support.fleet import Fleet, new_request
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority.application import Issuance
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.pki.errors import AccessDeniedError, ConflictError, ExpiredError, Refusal
 from trivet.pki.revocation import EntryKind

@@ -14,13 +14,13 @@ from tests.support.signing_requests import csr, pooled_key
 from tests.support.world import World
 
 from trivet.authority.access import Role
-from trivet.authority.application import Issuance, Renewal, prepare
+from trivet.authority.approval.rules import Subject, assess
 from trivet.authority.authenticate import authenticate_token, recognise_token
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, Renewal, prepare
 from trivet.authority.issue import IssuedCertificate, issue, issue_all
-from trivet.authority.repair_survey import Progress
-from trivet.authority.repair_tokens import create_repair_token
-from trivet.authority.request_rules import Subject, assess
+from trivet.authority.repairs.survey import Progress
+from trivet.authority.repairs.tokens import create_repair_token
 from trivet.pki.approval import Submitter, SubmitterKind
 from trivet.pki.csr import parse_certificate_request
 from trivet.pki.errors import (

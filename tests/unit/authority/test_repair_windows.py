@@ -13,8 +13,8 @@ from tests.support.signing_requests import csr
 from tests.support.world import World
 
 from trivet.authority.access import Role
-from trivet.authority.identities import abandon, take_back
 from trivet.authority.install import OPERATOR
+from trivet.authority.renewals.identities import abandon, take_back
 from trivet.authority.repair import (
     close_repair,
     list_repairs,
@@ -23,7 +23,7 @@ from trivet.authority.repair import (
     repair_progress,
     skip_stage,
 )
-from trivet.authority.repair_watch import look_after_all
+from trivet.authority.repairs.watch import look_after_all
 from trivet.pki.errors import (
     AccessDeniedError,
     ConflictError,

@@ -16,22 +16,27 @@ from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World
 
-from trivet.authority import decide, record
+from trivet.authority import record
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance
+from trivet.authority.approval import decide
+from trivet.authority.approval.bootstrap_tokens import (
+    WantedToken,
+    create_bootstrap_token,
+    delete_bootstrap_token,
+)
+from trivet.authority.approval.collect import collect
+from trivet.authority.approval.decide import Choice
+from trivet.authority.approval.fulfil import fulfil, fulfil_left_over, wish_for
+from trivet.authority.approval.inventory import delete_node, get_node, put_node
+from trivet.authority.approval.requests import delete_request, filter_of, get_request, list_requests
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.authority.authenticate import authenticate_token
-from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token, delete_bootstrap_token
-from trivet.authority.collect import collect
 from trivet.authority.context import Authority, Policy, RequestLimits
-from trivet.authority.decide import Choice
-from trivet.authority.fulfil import fulfil, fulfil_left_over, wish_for
 from trivet.authority.install import OPERATOR
-from trivet.authority.inventory import delete_node, get_node, put_node
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.authority.record import list_changes
-from trivet.authority.requests import delete_request, filter_of, get_request, list_requests
-from trivet.authority.submission import Submission
-from trivet.authority.submit import submit_request
 from trivet.pki.errors import (
     AccessDeniedError,
     BadCSRError,
@@ -209,8 +214,8 @@ def test_requests_that_cannot_be_issued_keep_back_no_others(
             raise UnavailableError(message)
         return issue(authority, requester, wish)
 
-    monkeypatch.setattr("trivet.authority.fulfil.issue", issue_some)
-    monkeypatch.setattr("trivet.authority.fulfil._AT_ONCE", 2)
+    monkeypatch.setattr("trivet.authority.approval.fulfil.issue", issue_some)
+    monkeypatch.setattr("trivet.authority.approval.fulfil._AT_ONCE", 2)
     world.clock.advance(seconds=31)
     with pytest.raises(UnavailableError, match="2 approved"):
         fulfil_left_over(world.authority)
@@ -716,9 +721,9 @@ def test_pinning_takes_its_locks_in_the_order_of_whoever_decides(
         taken.append("audit")
         record.change(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("trivet.authority.submit.counters", SimpleNamespace(advance=advance))
-    monkeypatch.setattr("trivet.authority.pin.counters", SimpleNamespace(advance=advance))
-    monkeypatch.setattr("trivet.authority.pin.record", SimpleNamespace(change=change))
+    monkeypatch.setattr("trivet.authority.approval.submit.counters", SimpleNamespace(advance=advance))
+    monkeypatch.setattr("trivet.authority.approval.pin.counters", SimpleNamespace(advance=advance))
+    monkeypatch.setattr("trivet.authority.approval.pin.record", SimpleNamespace(change=change))
     submit(pinning, holder, node_csr("n1", "10.0.0.7"), "kubelet-serving")
     assert taken == ["requests", "inventory", "audit"]
 

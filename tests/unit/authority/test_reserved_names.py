@@ -9,12 +9,12 @@ from tests.support.signing_requests import csr
 from tests.support.world import CLUSTER_NAMES, World
 
 from trivet.authority.access import Requester
+from trivet.authority.approval.bootstrap_tokens import WantedToken, create_bootstrap_token
+from trivet.authority.approval.inventory import get_node, put_node
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.authority.authenticate import authenticate_token
-from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token
 from trivet.authority.install import OPERATOR
-from trivet.authority.inventory import get_node, put_node
-from trivet.authority.submission import Submission
-from trivet.authority.submit import submit_request
 from trivet.pki.errors import InvalidError, NotFoundError, RejectedIdentifierError
 from trivet.pki.inventory import read_grants
 from trivet.pki.names import DnsName, parse_ip_address, parse_ip_network

@@ -13,13 +13,13 @@ from trivet.authority.context import LockoutGuard, Policy
 from trivet.authority.install import OPERATOR
 from trivet.authority.preview import preview_revocation
 from trivet.authority.record import list_changes
+from trivet.authority.revocations.standing import get_revocation, list_revocations
 from trivet.authority.revoke import (
     Revoked,
     create_revocation,
     delete_revocation,
     replace_revocation,
 )
-from trivet.authority.standing import get_revocation, list_revocations
 from trivet.pki.errors import (
     AccessDeniedError,
     ConfirmationRequiredError,

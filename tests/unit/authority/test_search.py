@@ -8,10 +8,11 @@ from tests.support.signing_requests import csr
 from tests.support.world import World
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.application import Issuance
-from trivet.authority.explain import explain_certificate, explain_decision
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
+from trivet.authority.proof.explain import explain_certificate, explain_decision
+from trivet.authority.renewals.suggest import renewal_window
 from trivet.authority.search import (
     Search,
     cluster_names,
@@ -24,7 +25,6 @@ from trivet.authority.search import (
     search_certificates,
     status_of,
 )
-from trivet.authority.suggest import renewal_window
 from trivet.pki.errors import AccessDeniedError, BadCSRError, InvalidError, NotFoundError
 from trivet.pki.revocation import EntryKind
 from trivet.store.certificates import StoredCertificate

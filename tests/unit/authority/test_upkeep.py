@@ -15,13 +15,13 @@ from tests.support.revocation_objects import entry
 from tests.support.signing_requests import csr
 from tests.support.world import World
 
-from trivet.authority import measures
 from trivet.authority.access import Role
-from trivet.authority.budget import BudgetMonitor, outage_budget
-from trivet.authority.early import ask_cluster, list_wishes, renewal_progress
-from trivet.authority.identities import holdings, list_identities
 from trivet.authority.install import OPERATOR
-from trivet.authority.suggest import Suggestion, suggest, suggest_by_id
+from trivet.authority.metrics import measures
+from trivet.authority.renewals.budget import BudgetMonitor, outage_budget
+from trivet.authority.renewals.early import ask_cluster, list_wishes, renewal_progress
+from trivet.authority.renewals.identities import holdings, list_identities
+from trivet.authority.renewals.suggest import Suggestion, suggest, suggest_by_id
 from trivet.pki.errors import AccessDeniedError, InvalidError, NotFoundError
 from trivet.pki.pem import from_der
 from trivet.pki.renewal import certificate_id

@@ -10,9 +10,9 @@ from tests.support.clock import Clock
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority.issuers import PublishedIssuer
-from trivet.authority.publish import Publisher
-from trivet.authority.published import newest_crl
+from trivet.authority.status.issuers import PublishedIssuer
+from trivet.authority.status.publish import Publisher
+from trivet.authority.status.published import newest_crl
 from trivet.bootstrap.publishing import COALESCE, Publishing
 from trivet.pki.errors import UnavailableError
 from trivet.pki.locations import COMPLETE

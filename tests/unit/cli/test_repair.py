@@ -14,10 +14,10 @@ import pytest
 from tests.support.world import CLUSTER_NAMES
 from tests.unit.cli.outcome import Trivet
 
-from trivet.authority.application import Issuance
 from trivet.authority.context import Authority
 from trivet.authority.create import create_cluster
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.authority.repair import close_repair, list_repairs
 from trivet.bootstrap.composition import build_authority

@@ -17,12 +17,12 @@ from tests.support.signing_requests import csr
 from tests.support.world import World
 from tests.unit.web.service import PKCS10, Service, check_problem, slug
 
-from trivet.authority import issuing as queues
 from trivet.authority.access import Role
-from trivet.authority.application import Application, Issuance, prepare
-from trivet.authority.case import Outcome
 from trivet.authority.context import Authority
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance import queue as queues
+from trivet.authority.issuance.application import Application, Issuance, prepare
+from trivet.authority.issuance.case import Outcome
 from trivet.authority.issue import IssuedCertificate, issue_all
 from trivet.pki.errors import NotFoundError, Refusal, UnavailableError
 from trivet.web import issuing

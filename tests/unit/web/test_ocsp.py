@@ -15,8 +15,8 @@ from tests.support.revocation_objects import entry
 from tests.unit.web.service import Service
 
 from trivet.authority.access import Role
-from trivet.authority.ocsp import LIFETIME
-from trivet.authority.ocsp_replies import Question
+from trivet.authority.status.ocsp import LIFETIME
+from trivet.authority.status.replies import Question
 from trivet.pki.ocsp import MAX_REQUEST_BYTES
 from trivet.pki.revocation import EntryKind
 from trivet.store.engine import Database
@@ -163,7 +163,7 @@ def test_a_defect_is_an_internal_error_and_no_500(asker: Asker, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("trivet.authority.ocsp.check_response", fail)
+    monkeypatch.setattr("trivet.authority.status.ocsp.check_response", fail)
     assert status_of(asker.post(asker.body())) == "INTERNAL_ERROR"
     monkeypatch.undo()
     assert said(asker.post(asker.body())) == "GOOD"

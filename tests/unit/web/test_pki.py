@@ -13,7 +13,7 @@ from tests.support.revocation_objects import entry
 from tests.unit.web.service import Service, check_problem
 
 from trivet.authority.context import Policy, Publication
-from trivet.authority.publish import Publisher
+from trivet.authority.status.publish import Publisher
 from trivet.pki.locations import issuer_path
 from trivet.pki.plan import stated_key_identifier
 from trivet.pki.profiles import CLUSTER_AUTHORITIES, AuthorityName

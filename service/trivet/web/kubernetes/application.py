@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from trivet.authority import observe
 from trivet.authority.health import check_database
+from trivet.authority.revocations import observe
 from trivet.pki.errors import NotFoundError, Refusal, UnavailableError
 from trivet.web.kubernetes import (
     changing,

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.request_person import submitted_by
+from trivet.authority.approval.person import submitted_by
 from trivet.pki.errors import AuthenticationError
 from trivet.web.authentication import authenticated, limit_address
 from trivet.web.kubernetes.status import StatusError

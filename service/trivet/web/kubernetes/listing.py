@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority import observe
+from trivet.authority.revocations import observe
 from trivet.web.kubernetes import revocations
 from trivet.web.kubernetes.answers import list_answer
 from trivet.web.kubernetes.options import number_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority import observe, rehearse, revoke, standing
-from trivet.authority.drafts import image_of
+from trivet.authority import revoke
+from trivet.authority.revocations import observe, rehearse, standing
+from trivet.authority.revocations.drafts import image_of
 from trivet.pki.errors import BadRevocationError
 from trivet.pki.managed_fields import read_shares
 from trivet.pki.manifest import RenewRevocation, parse_renew_revocation
@@ -16,7 +17,7 @@ from trivet.web.kubernetes.status import StatusError, not_found, of_refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trivet.authority.observe import Listing
+    from trivet.authority.revocations.observe import Listing
     from trivet.authority.revoke import Revoked
     from trivet.pki.ownership import Share
     from trivet.store.changes import ObjectImage

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority import observe
-from trivet.authority.observe import News
+from trivet.authority.revocations import observe
+from trivet.authority.revocations.observe import News
 from trivet.pki.errors import Refusal
 
 if TYPE_CHECKING:

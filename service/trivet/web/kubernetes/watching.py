@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority import observe
+from trivet.authority.revocations import observe
 from trivet.pki.errors import Refusal
 from trivet.store.changes import ChangeKind
 from trivet.web.kubernetes.answers import rendered

@@ -1,7 +1,7 @@
 """From the event loop to the thread that answers OCSP requests, and back: all that wait are answered as one batch.
 
-As with certificates (`authority.issuing`): whatever arrives while one batch is answered shares the next one, which asks
-the database once. A lone request does not wait for company.
+As with certificates (`authority.issuance.queue`): whatever arrives while one batch is answered shares the next one,
+which asks the database once. A lone request does not wait for company.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trivet.authority import measures
-from trivet.authority.ocsp import OcspDesk
-from trivet.authority.ocsp_replies import TRY_LATER
+from trivet.authority.metrics import measures
+from trivet.authority.status.ocsp import OcspDesk
+from trivet.authority.status.replies import TRY_LATER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trivet.authority.context import Authority
-    from trivet.authority.ocsp_replies import Question, Reply
+    from trivet.authority.status.replies import Question, Reply
 
 _log = logging.getLogger(__name__)
 

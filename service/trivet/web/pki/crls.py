@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.published import crl_octets, newest_crl
+from trivet.authority.status.published import crl_octets, newest_crl
 from trivet.pki.errors import NotFoundError, UnavailableError
 from trivet.pki.locations import COMPLETE, MOST_SHARDS, Shard
 from trivet.pki.pem import crl_pem

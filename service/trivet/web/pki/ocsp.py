@@ -14,8 +14,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority import measures
-from trivet.authority.ocsp_replies import MALFORMED, TRY_LATER, Place, Question
+from trivet.authority.metrics import measures
+from trivet.authority.status.replies import MALFORMED, TRY_LATER, Place, Question
 from trivet.pki.ocsp import MAX_REQUEST_BYTES
 from trivet.pki.ocsp_response import MEDIA_TYPE
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from trivet.authority.ocsp_replies import Reply
+    from trivet.authority.status.replies import Reply
     from trivet.web.pki.answering import Answering
 
 MAX_AGE_SECONDS: Final = 300

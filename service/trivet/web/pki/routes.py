@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import Match, Route
 
-from trivet.authority.issuers import published_issuer
+from trivet.authority.status.issuers import published_issuer
 from trivet.pki.pem import from_der, to_pem
 from trivet.web.pki.answers import PEM, Representation, answer, wants_pem
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from trivet.authority.context import Authority
-    from trivet.authority.issuers import PublishedIssuer
+    from trivet.authority.status.issuers import PublishedIssuer
     from trivet.web.offload import Offload
 
 ISSUER: Final = "/pki/{cluster}/{authority}/{ski}"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
-from trivet.authority import export
 from trivet.authority.access import Permission
+from trivet.authority.proof import export
 from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import schemas
 from trivet.web.rest.operation import operation, text_answers

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from trivet.authority import bootstrap_tokens as use_cases
 from trivet.authority.access import Permission
-from trivet.authority.bootstrap_requester import groups_of
-from trivet.authority.bootstrap_tokens import WantedToken
+from trivet.authority.approval import bootstrap_tokens as use_cases
+from trivet.authority.approval.bootstrap_requester import groups_of
+from trivet.authority.approval.bootstrap_tokens import WantedToken
 from trivet.pki.bootstrap import BootstrapUsage
 from trivet.store.bootstrap_tokens import StoredBootstrapToken
 from trivet.web.authentication import Authenticated

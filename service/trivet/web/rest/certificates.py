@@ -8,9 +8,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from trivet.authority import explain, search, suggest
+from trivet.authority import search
 from trivet.authority.access import Permission
-from trivet.authority.application import Issuance
+from trivet.authority.issuance.application import Issuance
+from trivet.authority.proof import explain
+from trivet.authority.renewals import suggest
 from trivet.pki.errors import NotFoundError
 from trivet.web.authentication import Applicant, Authenticated, Caller, applicant
 from trivet.web.rest import render, schemas

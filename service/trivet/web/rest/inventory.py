@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from trivet.authority import inventory as use_cases
 from trivet.authority.access import Permission
+from trivet.authority.approval import inventory as use_cases
 from trivet.pki.inventory import read_grants
 from trivet.store.inventory import InventoryNode
 from trivet.web.authentication import Authenticated

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from trivet.authority.lockouts import Finding
     from trivet.authority.preview import Preview
+    from trivet.authority.revocations.lockouts import Finding
     from trivet.authority.revoke import Revoked
     from trivet.store.audit import AuditRecord
     from trivet.store.authorities import Generation

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.identities import has_expired, stage
+from trivet.authority.renewals.identities import has_expired, stage
 from trivet.web.rest import schemas
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from trivet.authority.budget import OutageBudget
-    from trivet.authority.early import RenewalProgress
-    from trivet.authority.repair_plights import Pending
-    from trivet.authority.repair_survey import Progress
+    from trivet.authority.renewals.budget import OutageBudget
+    from trivet.authority.renewals.early import RenewalProgress
+    from trivet.authority.repairs.plights import Pending
+    from trivet.authority.repairs.survey import Progress
     from trivet.pki.repair import Turn
     from trivet.store.identities import CurrentCertificate
     from trivet.store.repair_tokens import RepairToken

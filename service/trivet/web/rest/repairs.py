@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from trivet.authority import repair as use_cases
-from trivet.authority import repair_tokens
 from trivet.authority.access import Permission
 from trivet.authority.renew import renewal_by_carried_message
+from trivet.authority.repairs import tokens as repair_tokens
 from trivet.pki.repair import Stage
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import repair_answers, schemas

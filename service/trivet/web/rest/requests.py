@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from trivet.authority import decide, fulfil
-from trivet.authority import requests as use_cases
 from trivet.authority.access import Permission
-from trivet.authority.decide import Choice
-from trivet.authority.submission import Submission
-from trivet.authority.submit import submit_request
+from trivet.authority.approval import decide, fulfil
+from trivet.authority.approval import requests as use_cases
+from trivet.authority.approval.decide import Choice
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.pki.errors import Fault, InvalidError, Refusal
 from trivet.store.requests import RequestState, StoredRequest
 from trivet.web.authentication import Authenticated, Caller

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from trivet.authority import preview, revoke, search, standing
+from trivet.authority import preview, revoke, search
 from trivet.authority.access import Permission
+from trivet.authority.revocations import standing
 from trivet.authority.revoke import Revoked
 from trivet.pki.errors import BadRevocationError, Fault
 from trivet.pki.manifest import RenewRevocation, parse_renew_revocation

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from trivet.authority import budget as budgets
-from trivet.authority import early, identities, suggest
 from trivet.authority.access import Permission
+from trivet.authority.renewals import budget as budgets
+from trivet.authority.renewals import early, identities, suggest
 from trivet.web.authentication import Authenticated, limit_address, services_of
 from trivet.web.rest import repair_answers, schemas
 from trivet.web.rest.bodies import read_json

@@ -1,0 +1,1 @@
+"""What Trivet counts and times of itself, and how it is told."""

@@ -1,0 +1,1 @@
+"""RenewRevocation objects: drafted, compared, rehearsed and observed; and the guard against lock-outs."""

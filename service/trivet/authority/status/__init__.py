@@ -1,0 +1,1 @@
+"""Status of certificates: CRLs and OCSP, made, signed and kept."""
