@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.support.signing_requests import csr
 from tests.unit.cli.running import installed, running
 
-from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token
+from trivet.authority.approval.bootstrap_tokens import WantedToken, create_bootstrap_token
 from trivet.authority.install import OPERATOR
 from trivet.bootstrap.composition import build_authority
 from trivet.bootstrap.initialise import Installation

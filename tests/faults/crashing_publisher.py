@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from tests.support.revocation_objects import entry
 from tests.support.world import make_authority
 
-from trivet.authority import publish
 from trivet.authority.install import OPERATOR
 from trivet.authority.revoke import create_revocation
+from trivet.authority.status import publish
 from trivet.pki.manifest import RenewRevocation
 from trivet.pki.revocation import EntryKind
 from trivet.store import crls

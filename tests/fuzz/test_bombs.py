@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import subprocess
@@ -173,9 +174,13 @@ def messages() -> dict[str, bytes]:
 
 def timed(read: Callable[[bytes], object], body: bytes) -> tuple[str, float]:
     """What came of it, and the seconds of this thread that it took."""
+    gc.collect()
+    gc.freeze()  # what other tests left behind is not this reader's to walk over
     started = time.thread_time()
     outcome = outcome_of(read, body)
-    return outcome, time.thread_time() - started
+    taken = time.thread_time() - started
+    gc.unfreeze()
+    return outcome, taken
 
 
 def check(read: Callable[[bytes], object], body: bytes, longest: float = _LONGEST) -> None:

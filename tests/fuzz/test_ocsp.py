@@ -23,7 +23,7 @@ from tests.support.world import World, make_authority, prepare_database
 from tests.unit.pki.samples import tlv
 from tests.unit.web.service import service_over
 
-from trivet.authority.ocsp_replies import Question
+from trivet.authority.status.replies import Question
 from trivet.pki.ocsp import MAX_CERTIFICATES, StatusRequest, parse_status_request
 
 pytestmark = pytest.mark.slow

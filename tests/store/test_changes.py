@@ -13,7 +13,7 @@ from tests.support.rows import new_id
 from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.install import OPERATOR
-from trivet.authority.observe import changes_after, watched_scope
+from trivet.authority.revocations.observe import changes_after, watched_scope
 from trivet.authority.revoke import create_revocation, delete_revocation, replace_revocation
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store import changes, manifests, revocations

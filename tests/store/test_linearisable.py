@@ -46,7 +46,8 @@ def test_while_a_fleet_is_marked_nothing_that_is_named_slips_through(database_ur
     # One round of each kind of entry, a lineage among them; marking takes many times as long as an issuance.
     rounds = 9
     breath = 0.05 if database_url.startswith("sqlite") else 0.0
-    outcome = run(Trial(database_url, rounds, 2, longest_wait=0.05, breath=breath, fleet=2_000))
+    trial = Trial(database_url, rounds, 2, longest_wait=0.05, breath=breath, fleet=2_000, attempts=100)
+    outcome = run(trial)
     assert (outcome.late, outcome.unmarked, outcome.left) == ([], [], 0)
     assert outcome.issued
     assert outcome.refused >= rounds

@@ -21,14 +21,14 @@ from tests.support.ocsp_world import OcspWorld, statuses
 from tests.support.revocation_objects import entry
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority import responder
-from trivet.authority.identities import list_identities
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import issue as real_issue
-from trivet.authority.monitor import Monitor
-from trivet.authority.ocsp import LIFETIME
-from trivet.authority.ocsp_replies import MALFORMED, TRY_LATER, UNAUTHORIZED, Question
-from trivet.authority.responder import make_responder, renew_responders
+from trivet.authority.metrics.monitor import Monitor
+from trivet.authority.renewals.identities import list_identities
+from trivet.authority.status import responder
+from trivet.authority.status.ocsp import LIFETIME
+from trivet.authority.status.replies import MALFORMED, TRY_LATER, UNAUTHORIZED, Question
+from trivet.authority.status.responder import make_responder, renew_responders
 from trivet.pki.kubernetes import PROFILES, RESPONDER_PROFILES
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.revocation import EntryKind

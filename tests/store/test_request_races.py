@@ -12,17 +12,17 @@ from tests.support.clock import Clock
 from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 
-from trivet.authority.application import prepare
+from trivet.authority.approval.bootstrap_tokens import WantedToken, create_bootstrap_token
+from trivet.authority.approval.decide import Choice, approve_request
+from trivet.authority.approval.fulfil import as_it_stands, fulfil, fulfil_left_over, wish_for
+from trivet.authority.approval.inventory import put_node
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.authority.authenticate import authenticate_token
-from trivet.authority.bootstrap_tokens import WantedToken, create_bootstrap_token
-from trivet.authority.case import IssuedCertificate, Outcome
-from trivet.authority.decide import Choice, approve_request
-from trivet.authority.fulfil import as_it_stands, fulfil, fulfil_left_over, wish_for
 from trivet.authority.install import OPERATOR
-from trivet.authority.inventory import put_node
+from trivet.authority.issuance.application import prepare
+from trivet.authority.issuance.case import IssuedCertificate, Outcome
 from trivet.authority.issue import issue_all
-from trivet.authority.submission import Submission
-from trivet.authority.submit import submit_request
 from trivet.pki.errors import ConflictError, UnavailableError
 from trivet.pki.inventory import read_grants
 from trivet.store.requests import RequestState, StoredRequest

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from tests.support.world import World
 
 from trivet.authority.access import Requester
-from trivet.authority.application import Issuance
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import IssuedCertificate, issue
 from trivet.authority.record import list_changes
 from trivet.authority.repair import close_repair, open_repair, repair_progress
-from trivet.authority.repair_survey import Progress
-from trivet.authority.repair_tokens import create_repair_token
+from trivet.authority.repairs.survey import Progress
+from trivet.authority.repairs.tokens import create_repair_token
 from trivet.client.keys import PrivateKey, build_request, new_key
 from trivet.pki.errors import Refusal
 from trivet.pki.keys import KeyAlgorithm

@@ -10,8 +10,8 @@ from cryptography.x509 import ocsp
 from tests.support.ocsp_requests import request_about
 from tests.support.world import World
 
-from trivet.authority.ocsp import OcspDesk
-from trivet.authority.ocsp_replies import Place, Question, Reply
+from trivet.authority.status.ocsp import OcspDesk
+from trivet.authority.status.replies import Place, Question, Reply
 from trivet.store import authorities, clusters, ocsp_responders
 from trivet.store.authorities import Generation
 from trivet.store.ocsp_responders import StoredResponder

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from trivet.authority.access import Requester
 from trivet.authority.context import Authority
-from trivet.authority.export import export
 from trivet.authority.install import OPERATOR, service_certificate
+from trivet.authority.proof.export import export
 from trivet.pki.keys import PublicKey
 from trivet.pki.pem import from_der
 from trivet.pki.proof.verify import Report, Verification

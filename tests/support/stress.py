@@ -26,8 +26,8 @@ from tests.support.world import World, make_authority, prepare_database
 from tests.unit.pki.samples import dn, sans, signing_request
 
 from trivet.authority import revoke as revoking
-from trivet.authority.application import Issuance, Renewal
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, Renewal
 from trivet.authority.issue import issue
 from trivet.authority.revoke import create_revocation
 from trivet.pki.errors import RevokedError, UnavailableError
@@ -38,7 +38,6 @@ from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import certificates
 
 CLUSTER = "blue"
-ATTEMPTS = 4
 PATIENCE = 60  # seconds to wait for the others at the start of a round
 K = EntryKind
 T = TypeVar("T")
@@ -54,6 +53,7 @@ class Trial:
         longest_wait: of the revoker at the start of a round, in seconds.
         breath: the longest pause before each request, in seconds.
         fleet: how many other live certificates each round's entry names.
+        attempts: how often each process asks in a round, unless it was refused.
     """
 
     url: str
@@ -64,6 +64,7 @@ class Trial:
     longest_wait: float = 0.012
     breath: float = 0.0
     fleet: int = 0
+    attempts: int = 4
 
 
 class Attempt(NamedTuple):
@@ -194,7 +195,7 @@ def _issue(course: _Course, barrier: Barrier, results: Queue[list[Attempt]]) -> 
         target = course.target(number)
         ask = _asking(world, course, number, target)
         barrier.wait(PATIENCE)
-        attempts += _attempts(number, ask, trial.breath)
+        attempts += _attempts(number, ask, trial)
     results.put(attempts)
 
 
@@ -209,9 +210,9 @@ def _asking(world: World, course: _Course, number: int, target: _Target) -> Call
     return lambda: issue(world.authority, requester, wish).stored.serial
 
 
-def _attempts(number: int, ask: Callable[[], str], breath: float) -> Iterator[Attempt]:
-    for _ in range(ATTEMPTS):
-        time.sleep(random.uniform(0, breath))  # noqa: S311
+def _attempts(number: int, ask: Callable[[], str], trial: Trial) -> Iterator[Attempt]:
+    for _ in range(trial.attempts):
+        time.sleep(random.uniform(0, trial.breath))  # noqa: S311
         began = time.monotonic_ns()
         try:
             yield Attempt(number, began, ask())

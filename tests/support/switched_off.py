@@ -26,9 +26,9 @@ from trivet.agent.plan.builtin import Choices, built_in_plan
 from trivet.agent.plan.model import PlannedCertificate
 from trivet.agent.provisioning import Provisioning
 from trivet.agent.steps import carry_out
-from trivet.authority.application import Issuance
 from trivet.authority.context import Authority
 from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.bootstrap.composition import build_authority
 from trivet.bootstrap.initialise import Installation
