@@ -141,7 +141,9 @@ def upgrade() -> None:
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column("expires_at", types.UtcDateTime(), nullable=True),
-        sa.CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor')", name=op.f("ck_tokens_role")),
+        sa.CheckConstraint(
+            "role IN ('admin', 'issuer', 'approver', 'auditor', 'signer')", name=op.f("ck_tokens_role")
+        ),
         sa.ForeignKeyConstraint(["cluster_id"], ["clusters.id"], name=op.f("fk_tokens_cluster_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sa.UniqueConstraint("secret_hash", name=op.f("uq_tokens_secret_hash")),

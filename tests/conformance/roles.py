@@ -26,8 +26,8 @@ MORE: Final = int(os.environ.get("TRIVET_CONFORMANCE_TIMES", "1"))
 """How many times the usual number of examples; 1 keeps all roles together within three minutes."""
 
 ROLES: Final = (
-    "admin", "issuer", "approver", "auditor", "admin@prod", "issuer@prod", "approver@prod", "auditor@prod", "holder",
-    "nobody",
+    "admin", "issuer", "approver", "auditor", "admin@prod", "issuer@prod", "approver@prod", "auditor@prod",
+    "signer@prod", "holder", "nobody",
 )  # fmt: skip
 # Of those that may do little, the many requests of the coverage phase are all refused alike.
 _SYSTEMATIC: Final = {"admin", "holder"}

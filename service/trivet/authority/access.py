@@ -65,21 +65,23 @@ class Permission(StrEnum):
 class Role(StrEnum):
     """What an access token is for.
 
-    HOLDER is whoever holds a certificate's key, REPAIR whoever has a one-time token, BOOTSTRAP whoever has a bootstrap
-    token. APPROVED is nobody who can ask for anything: in its name a certificate request is issued once it is approved.
+    SIGNER is a living cluster's external signer. HOLDER is whoever holds a certificate's key, REPAIR whoever has a
+    one-time token, BOOTSTRAP whoever has a bootstrap token. APPROVED is nobody who can ask for anything: in its name a
+    certificate request is issued once it is approved.
     """
 
     ADMIN = "admin"
     ISSUER = "issuer"
     APPROVER = "approver"
     AUDITOR = "auditor"
+    SIGNER = "signer"
     HOLDER = "holder"
     REPAIR = "repair"
     BOOTSTRAP = "bootstrap"
     APPROVED = "approved"
 
 
-TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR)
+TOKEN_ROLES: Final = (Role.ADMIN, Role.ISSUER, Role.APPROVER, Role.AUDITOR, Role.SIGNER)
 
 _READ = frozenset({Permission.READ_CLUSTER, Permission.READ_CERTIFICATE})
 PERMISSIONS: Final = {
@@ -107,6 +109,16 @@ PERMISSIONS: Final = {
         Permission.READ_BOOTSTRAP_TOKEN,
         Permission.READ_INVENTORY,
     },
+    # Of profiles: those with a signerName ; of revocations: those that it mirrored (`authority.external_signer`).
+    Role.SIGNER: frozenset(
+        {
+            Permission.READ_CLUSTER,
+            Permission.ISSUE,
+            Permission.WRITE_REVOCATION,
+            Permission.PREVIEW_REVOCATION,
+            Permission.READ_REVOCATION,
+        }
+    ),
     # Only with the certificate's own key: a token, however mighty, does not prove possession. Of requests: its own.
     Role.HOLDER: _READ
     | {Permission.RENEW, Permission.ISSUE, Permission.SUBMIT_REQUEST, Permission.READ_REQUEST},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester
+from trivet.authority.external_signer import check_mirrored
 from trivet.authority.metrics import measures
 from trivet.authority.preview import scope_cluster
 from trivet.authority.revocations.drafts import first_draft, log_change, next_draft
@@ -78,12 +79,14 @@ def create_revocation(
         managed: who manages which field; None where that is Trivet.
 
     Raises:
+        AccessDeniedError: the requester may not write this one.
         ConflictError: there is one of that name.
         IdempotencyError: the key was used for something else, or for what was deleted since.
         ConfirmationRequiredError: it would lock out a control plane, and the guard refuses that.
     """
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
+        check_mirrored(requester, wanted.annotations)
         scope = found.id if found else ALL_CLUSTERS
         draft = first_draft(authority, requester, scope, wanted, now, managed)
         asked = once.fingerprint("revocation.create", scope, wanted)
@@ -125,12 +128,14 @@ def replace_revocation(
 
     Raises:
         NotFoundError: there is none of that name.
+        AccessDeniedError: the requester may not write this one.
         PreconditionError: it is not at the expected version.
         ConfirmationRequiredError: as `create_revocation`.
     """
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
         standing = standing_object(connection, found, wanted.namespace, wanted.name, expected_version)
+        check_mirrored(requester, standing.annotations, wanted.annotations)
         kept, removed, added = difference(standing.entries, wanted.entries)
         changed = next_draft(standing, wanted, kept, now, managed)
         if not removed and not added and changed == standing:
@@ -172,11 +177,13 @@ def delete_revocation(
 
     Raises:
         NotFoundError: there is none of that name.
+        AccessDeniedError: the requester may not write this one.
         PreconditionError: it is not at the expected version.
     """
     with authority.database.write() as connection:
         found, now = _locked(authority, connection, requester, cluster)
         standing = standing_object(connection, found, namespace, name, expected_version)
+        check_mirrored(requester, standing.annotations)
         version = revocations.next_version(connection, standing.scope)
         revocations.remove_entries(connection, [entry.id for entry in standing.entries], version)
         revocations.mark_deleted(connection, standing.id, now)

@@ -28,7 +28,7 @@ _COLUMNS: Final = {
 @app.command()
 def create(
     context: typer.Context,
-    role: Annotated[str, typer.Option(metavar="TEXT", help="admin, issuer, approver or auditor.")],
+    role: Annotated[str, typer.Option(metavar="TEXT", help="admin, issuer, approver, auditor or signer.")],
     *,
     description: Annotated[str | None, typer.Option(metavar="TEXT", help="Who has it, and what for.")] = None,
     cluster: Annotated[

@@ -23,6 +23,7 @@ __all__ = [
     "KIND",
     "MAX_ENTRIES",
     "MAX_TEXT",
+    "MIRRORED_FROM",
     "VALUE_FIELDS",
     "RenewRevocation",
     "normalise_value",
@@ -35,6 +36,8 @@ API_VERSION = "certificates.microsoft.com/v1"
 KIND = "RenewRevocation"
 DEFAULT_NAMESPACE = "kube-system"
 MAX_ENTRIES = 1000
+MIRRORED_FROM = "signer.trivet/mirrored-from"
+"""Annotates what `trivet signer` mirrored from a cluster: which cluster that is."""
 
 # What a server adds to an object is accepted when the object comes back, and ignored.
 _SERVER_FIELDS = {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"}

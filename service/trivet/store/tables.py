@@ -393,7 +393,7 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", String, nullable=False),
     Column("expires_at", UtcDateTime, nullable=True),
-    CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor')", name="role"),
+    CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor', 'signer')", name="role"),
 )
 
 early_renewals = Table(

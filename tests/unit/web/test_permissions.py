@@ -24,13 +24,18 @@ VALUES = {"cluster": "blue", "authority": "etcd", "namespace": "kube-system"}
 MANIFEST = {
     "apiVersion": "certificates.microsoft.com/v1",
     "kind": "RenewRevocation",
-    "metadata": {"name": "nothing"},
+    # So that a signer may write it, too.
+    "metadata": {"name": "nothing", "annotations": {"signer.trivet/mirrored-from": "here"}},
     "spec": {"revocations": [{"kind": "CommonName", "commonName": "nobody"}]},
 }
 # A body that is right, so that the use case is asked; every operation that takes one must be listed.
 BODIES: dict[str, dict[str, Any]] = {
     "createCluster": {"json": {"name": "green", "endpoint": "api.green.example"}},
-    "issueCertificate": {"content": csr(key=3), "headers": PKCS10, "params": {"profile": "scheduler"}},
+    "issueCertificate": {
+        "content": csr("jane", key=3),
+        "headers": PKCS10,
+        "params": {"profile": "kube-apiserver-client"},
+    },
     "renewCertificate": {"content": csr(key=3), "headers": PKCS10},
     "createRenewRevocation": {"json": MANIFEST},
     "replaceRenewRevocation": {"json": MANIFEST},

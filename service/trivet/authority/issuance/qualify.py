@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from trivet.authority.access import Permission, authorize, check_own, check_own_names
 from trivet.authority.approval import gate as request_gate
-from trivet.authority.issuance.application import Issuance
+from trivet.authority.external_signer import check_signer
+from trivet.authority.issuance.application import Issuance, require_request
 from trivet.authority.issuance.certify import signers_at_work
 from trivet.authority.issuance.judge import banned, describe_entry, judge
 from trivet.authority.memory import known_generation
@@ -63,6 +64,8 @@ def qualify(
     admit_token(case, repair, now)
     if application.current is None and application.profile is not None:
         check_own_names(requester, application.profile, drafted.names, drafted.node)
+        profile, request = require_request(application)
+        check_signer(requester, profile, drafted.names, request.names)
         request_gate.admit(authority, connection, case, requests, now)
     case.generation = generation = _generation(authority, connection, case, ground)
     with signers_at_work():

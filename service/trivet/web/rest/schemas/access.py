@@ -20,7 +20,7 @@ class TokenCreate(RequestSchema):
         }
     )
 
-    role: Literal["admin", "issuer", "approver", "auditor"]
+    role: Literal["admin", "issuer", "approver", "auditor", "signer"]
     description: str = Field("", max_length=256)
     cluster: str | None = Field(
         None, description="The one cluster it holds in; without it, all.", max_length=63
@@ -32,7 +32,7 @@ class Token(Schema):
     """An access token, without its secret."""
 
     id: UUID
-    role: Literal["admin", "issuer", "approver", "auditor"]
+    role: Literal["admin", "issuer", "approver", "auditor", "signer"]
     description: str
     cluster: str | None
     created_at: datetime
