@@ -1,5 +1,7 @@
 # The image of Trivet. The tests run on this Python; another: --build-arg PYTHON=3.13-slim-bookworm
 ARG PYTHON=3.11-slim-bookworm
+# The build sees no git. Of a release: --build-arg VERSION=1.2.3
+ARG VERSION=0.1.0.dev0
 
 FROM python:${PYTHON} AS build
 # With AWS-LC's arithmetic: --build-arg EXTRAS=server,postgres,fast
@@ -13,7 +15,8 @@ RUN pip download --only-binary=:all: --require-hashes --dest /wheels --requireme
 COPY pyproject.toml LICENSE ./
 COPY migrations migrations
 COPY service service
-RUN python -m hatchling build --target wheel --directory /build/dist
+ARG VERSION
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" python -m hatchling build --target wheel --directory /build/dist
 # Without pip, and without what only the build needed. pip leaves compiled bytecode beside the code.
 # The only versions at hand are those that were locked:
 # hadolint ignore=DL3013
@@ -23,10 +26,11 @@ RUN python -m venv --without-pip /opt/trivet \
     done
 
 FROM python:${PYTHON}
+ARG VERSION
 LABEL org.opencontainers.image.title="Trivet" \
     org.opencontainers.image.description="A certificate authority for Kubernetes clusters" \
     org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="0.1.0"
+    org.opencontainers.image.version="${VERSION}"
 # The base image ships its standard library without bytecode, and nothing can be written at run time.
 RUN python -m compileall -q -x '/(site-packages|test|lib2to3)/' "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && install --directory --owner=10001 --group=10001 --mode=0755 /var/lib/trivet

@@ -4,9 +4,10 @@ UV := .venv/bin/uv
 INSTALL := $(UV) pip install --quiet --python .venv/bin/python
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command 'make lock'
+EXTRAS = $$(sed -n '/^\[project.optional/,/^\[project.scripts/s/^\([a-z]*\) = .*/\1/p' pyproject.toml | paste -sd ,)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt lock openapi bench
+.PHONY: help run test check fmt lock openapi bench sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,14 +31,23 @@ fmt: .venv/dev.stamp ## Format the code and mend what Ruff can mend
 
 lock: .venv/uv.stamp ## Write requirements/*.txt; to newer versions: make lock ARGS=--upgrade
 	$(COMPILE) --group installer -o requirements/uv.txt $(ARGS)
-	$(COMPILE) pyproject.toml --extra server --extra postgres --extra fast --group build -o requirements/run.txt $(ARGS)
-	$(COMPILE) pyproject.toml --all-extras --group build --group dev -c requirements/run.txt -o requirements/dev.txt $(ARGS)
+	$(COMPILE) pyproject.toml --all-extras --group build -o requirements/run.txt $(ARGS)
+	$(COMPILE) pyproject.toml --all-extras --group build --group dev --group docs --group supply \
+	  -c requirements/run.txt -o requirements/dev.txt $(ARGS)
 
 openapi: .venv/run.stamp ## Write openapi/openapi.json from the code
 	.venv/bin/trivet openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
 
 bench: .venv/dev.stamp ## Measure beside the limit and the peers, an hour; in two minutes: make bench QUICK=1
 	.venv/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+sbom: .venv/dev.stamp ## Build the wheel, and its bill of materials (CycloneDX), in dist/
+	@rm -rf .venv/sbom dist/trivet-*.whl && mkdir -p dist
+	.venv/bin/python -m hatchling build --target wheel --directory dist
+	$(UV) venv --quiet --python .venv/bin/python .venv/sbom
+	$(UV) pip install --quiet --python .venv/sbom --constraint requirements/run.txt "$$(echo dist/trivet-*.whl)[$(EXTRAS)]"
+	@sed "s/^dynamic = .*/version = \"$$(.venv/bin/python -m hatchling version)\"/" pyproject.toml > .venv/sbom/pyproject.toml
+	.venv/bin/cyclonedx-py environment --pyproject .venv/sbom/pyproject.toml --output-reproducible -o dist/trivet.cdx.json .venv/sbom
 
 # --- what the targets stand on: one .venv, filled from hashed lock files, each step once ---
 

@@ -29,6 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from sqlalchemy import make_url
 
 from trivet.cli.main import app
@@ -43,7 +44,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 PROXY = (ROOT / "deploy/compose/haproxy.cfg").read_text()
 PROBE = ROOT / "deploy/compose/probe.py"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 JOBS = {name for name, service in SERVICES.items() if service["restart"] == "no"}
 OF_TRIVET = {name for name, service in SERVICES.items() if "build" in service}
 SERVERS = {name for name in OF_TRIVET if SERVICES[name].get("command") == ["serve"]}
@@ -326,8 +328,11 @@ def test_the_image_has_a_python_that_the_project_supports() -> None:
 
 
 def test_the_image_says_its_version() -> None:
-    assert f'org.opencontainers.image.version="{PROJECT["version"]}"' in DOCKERFILE
-    assert {SERVICES[name]["image"] for name in OF_TRIVET} == {f"trivet:{PROJECT['version']}"}
+    version = PYPROJECT["tool"]["hatch"]["version"]["fallback-version"]
+    assert f"ARG VERSION={version}\n" in DOCKERFILE
+    assert 'SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}" python -m hatchling build' in DOCKERFILE
+    assert 'org.opencontainers.image.version="${VERSION}"' in DOCKERFILE
+    assert {SERVICES[name]["image"] for name in OF_TRIVET} == {f"trivet:{Version(version).base_version}"}
 
 
 def test_the_image_runs_trivet_itself_and_not_as_root() -> None:

@@ -25,6 +25,7 @@ class Served:
 
     folder: Path
     port: int
+    program: Path = TRIVET
 
     @property
     def url(self) -> str:
@@ -73,9 +74,9 @@ def free_port() -> int:
         return port
 
 
-def set_up(folder: Path, *arguments: str) -> Served:
-    """Run `trivet init` in a folder."""
-    served = Served(folder, free_port())
+def set_up(folder: Path, *arguments: str, program: Path = TRIVET) -> Served:
+    """Run `trivet init` in a folder; by default that of this very environment."""
+    served = Served(folder, free_port(), program)
     _run(served, "init", "--port", str(served.port), *arguments)
     return served
 
@@ -87,7 +88,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _run(served: Served, *arguments: str) -> None:
     subprocess.run(
-        [TRIVET, *arguments],
+        [served.program, *arguments],
         cwd=served.folder,
         env=_environment(served.folder),
         stdin=subprocess.DEVNULL,
@@ -103,7 +104,7 @@ def serving(served: Served, *arguments: str) -> Iterator[subprocess.Popen[bytes]
     log = served.folder / f"serve-{served.port}.log"
     with log.open("wb") as output:
         command = [
-            str(TRIVET),
+            str(served.program),
             "--config",
             ".trivet/trivet.toml",
             "serve",

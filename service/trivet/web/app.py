@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
-from trivet import __version__
 from trivet.authority.health import check_database
 from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
 from trivet.web import logs
@@ -46,6 +45,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 API: Final = "/api/v1"
+API_VERSION: Final = (
+    "0.1.0"  # of the interface that the document describes; `trivet --version` is another thing
+)
 _STATUS_SLUGS = {404: "notFound", 405: "methodNotAllowed"}
 
 
@@ -102,7 +104,7 @@ def create_app(
 
     app = FastAPIOffline(
         title="Trivet",
-        version=__version__,
+        version=API_VERSION,
         summary="A certificate authority for Kubernetes clusters that run on people's own hardware.",
         openapi_url=f"{API}/openapi.json",
         docs_url="/docs",
