@@ -37,8 +37,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "resource", "version", name=op.f("pk_object_changes")),
     )
     op.create_index(op.f("ix_object_changes_changed_at"), "object_changes", ["changed_at"])
+    op.add_column("certificate_requests", sa.Column("pem", sa.String(), nullable=True))
+    op.add_column("certificate_requests", sa.Column("managed_fields", types.Json, nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("certificate_requests", "managed_fields")
+    op.drop_column("certificate_requests", "pem")
     op.drop_table("object_changes")
     op.drop_table("object_manifests")

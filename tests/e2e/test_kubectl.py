@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import subprocess
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.kubectl import Kubectl, found_kubectls, make_kubectl, steady
+from tests.support.request_stories import DETAILED_REQUESTS, REQUESTS, write_files
 from tests.support.served import Served, serving, set_up
 
 GOLDEN = Path(__file__).parents[1] / "golden/kubectl"
 SAMPLE = Path(__file__).parents[1] / "vectors/renew-revocation.yaml"
+WATCHED = "custom-columns=NAME:.metadata.name,CONDITION:.status.conditions[*].type"
 KUBECTLS = found_kubectls()
 NEWEST = max(KUBECTLS, default=(0, 0))
 
@@ -168,6 +171,8 @@ def kubectl_for(version: tuple[int, int], served: Served, cluster: str) -> Kubec
     users = {
         "admin": {"token": served.admin_token},
         "auditor": {"token": served.make_token("auditor", cluster)},
+        "approver": {"token": served.make_token("approver", cluster)},
+        "bootstrap": {"token": served.make_bootstrap_token(cluster)},
         "elsewhere": {"token": served.make_token("admin", other)},
         "stranger": {"token": "trivet_" + "x" * 43},
         "node": node_credentials(served, cluster, folder),
@@ -233,6 +238,10 @@ def test_every_kubectl_finds_an_api_server_that_it_knows(version: tuple[int, int
     compare("short", version, transcript(kubectl, SHORT, cluster))
     if version == NEWEST:
         compare("detailed", version, transcript(kubectl, DETAILED, cluster))
+    write_files(kubectl.folder)
+    compare("requests", version, transcript(kubectl, REQUESTS, cluster))
+    if version == NEWEST:
+        compare("requests-detailed", version, transcript(kubectl, DETAILED_REQUESTS, cluster))
 
 
 def test_there_is_a_kubectl_to_test_with(require_tool: object) -> None:
@@ -275,3 +284,32 @@ def test_a_watch_tells_of_each_change_and_what_rest_changes_and_ends_with_the_se
     # Seen, no longer selected, selected again, deleted.
     assert selected.splitlines() == ["renewrevocation.certificates.microsoft.com/laptop"] * 4
     assert seconds < 15, "watches kept the service from ending"
+
+
+@pytest.mark.skipif(not KUBECTLS, reason="kubectl is not installed")
+def test_a_certificate_is_approved_watched_and_verified_by_openssl(served: Served, tmp_path: Path) -> None:
+    served.make_cluster("green")
+    server = f"{served.url}/kubernetes/green"
+    users = {"admin": {"token": served.admin_token}}
+    kubectl = make_kubectl(KUBECTLS[NEWEST], tmp_path / "home", server, served.service_ca, users)
+    write_files(kubectl.folder)
+    watching = kubectl.start("get", "csr", "--watch", "--no-headers", "-o", WATCHED)
+    time.sleep(1.5)
+    assert kubectl.run("create", "-f", "jane.yaml")[0] == 0
+    assert kubectl.run("certificate", "approve", "jane")[0] == 0
+    status, encoded = kubectl.run("get", "csr", "jane", "-o", "jsonpath={.status.certificate}")
+    assert status == 0
+    assert kubectl.run("delete", "csr", "jane")[0] == 0
+    time.sleep(1.5)
+    watching.terminate()
+    told = watching.communicate()[0]
+    # Made, approved, issued, deleted: as it was then.
+    conditions = ["<none>", "Approved", "Approved", "Approved"]
+    assert [line.split() for line in told.splitlines()] == [["jane", each] for each in conditions], told
+    certificate, authority = tmp_path / "jane.crt", tmp_path / "ca.crt"
+    certificate.write_bytes(base64.b64decode(encoded))
+    with served.client() as client:
+        answer = client.get("/api/v1/clusters/green/authorities/cluster/bundle")
+        authority.write_text(answer.text)
+    verify = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile"]
+    subprocess.run([*verify, authority, certificate], check=True, capture_output=True)

@@ -12,12 +12,20 @@ from tests.support.revocation_objects import renew_revocation
 from tests.support.rows import new_id
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority.follow import changes_after
 from trivet.authority.install import OPERATOR
-from trivet.authority.revocations.observe import changes_after, watched_scope
+from trivet.authority.revocations.observe import view
 from trivet.authority.revoke import create_revocation, delete_revocation, replace_revocation
 from trivet.pki.revocation import Entry, EntryKind
-from trivet.store import changes, manifests, revocations
-from trivet.store.changes import RENEW_REVOCATIONS, Change, ChangeKind, ObjectImage
+from trivet.store import changes, manifests
+from trivet.store.changes import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    RENEW_REVOCATIONS,
+    Change,
+    ChangeKind,
+    ObjectImage,
+    Place,
+)
 from trivet.store.manifests import Manifest
 
 
@@ -39,32 +47,30 @@ def change(version: int, kind: ChangeKind = ChangeKind.ADDED) -> Change:
 
 
 def test_changes_come_back_as_they_were_in_their_order(connection: Connection) -> None:
-    scope, other = new_id(), new_id()
+    scope, other = Place(new_id(), RENEW_REVOCATIONS), Place(new_id(), RENEW_REVOCATIONS)
     for version in (2, 1, 3):
-        changes.append(connection, scope, RENEW_REVOCATIONS, change(version), START)
-    changes.append(connection, other, RENEW_REVOCATIONS, change(4), START)
-    found = changes.after(connection, scope, RENEW_REVOCATIONS, 1, 10)
+        changes.append(connection, scope, [change(version)], START)
+    changes.append(connection, other, [change(4)], START)
+    found = changes.after(connection, scope, 1, 10)
     assert [entry.version for entry in found] == [2, 3]
     assert (found[0].kind, found[0].former_labels) == (ChangeKind.ADDED, {"former": "label"})
     image, expected = found[0].image, change(2).image
     assert (image.id, image.created_at, image.body) == (expected.id, expected.created_at, expected.body)
     assert list(image.managed_fields) == list(expected.managed_fields)
-    assert [entry.version for entry in changes.after(connection, scope, RENEW_REVOCATIONS, 0, 1)] == [1]
+    assert [entry.version for entry in changes.after(connection, scope, 0, 1)] == [1]
 
 
 def test_old_changes_and_those_beyond_the_newest_are_forgotten(connection: Connection) -> None:
-    scope = new_id()
-    revocations.add_set(connection, scope)
-    for _ in range(10):
-        version = revocations.next_version(connection, scope)
-        changes.append(
-            connection, scope, RENEW_REVOCATIONS, change(version), START + timedelta(minutes=version)
-        )
+    scope, other = Place(new_id(), RENEW_REVOCATIONS), Place(new_id(), CERTIFICATE_SIGNING_REQUESTS)
+    for version in range(1, 11):
+        changes.append(connection, scope, [change(version)], START + timedelta(minutes=version))
+    changes.append(connection, other, [change(7)], START + timedelta(minutes=5))
     assert changes.forget(connection, START + timedelta(minutes=3), 100) == 2
-    assert next(entry.version for entry in changes.after(connection, scope, RENEW_REVOCATIONS, 0, 100)) == 3
+    assert next(entry.version for entry in changes.after(connection, scope, 0, 100)) == 3
     assert changes.forget(connection, START, 4) == 4
-    left = [entry.version for entry in changes.after(connection, scope, RENEW_REVOCATIONS, 0, 100)]
+    left = [entry.version for entry in changes.after(connection, scope, 0, 100)]
     assert left == [7, 8, 9, 10]
+    assert [entry.version for entry in changes.after(connection, other, 0, 100)] == [7]
 
 
 def test_a_manifest_takes_the_place_of_the_former(connection: Connection) -> None:
@@ -80,13 +86,14 @@ def test_readers_in_another_process_miss_nothing_and_see_nothing_twice(database_
     world = World(make_authority(database_url, clock), clock)
     world.make_cluster()
     reader = make_authority(database_url, clock)
-    scope, version = watched_scope(reader, OPERATOR, "blue")
+    watched = view(reader, OPERATOR, "blue")
+    place, version = watched.place, watched.version
     writers = [threading.Thread(target=_write, args=(database_url, clock, number)) for number in range(3)]
     for writer in writers:
         writer.start()
     seen: list[int] = []
     while any(writer.is_alive() for writer in writers) or len(seen) < 3 * 4 * 3:
-        news = changes_after(reader, scope, version)
+        news = changes_after(reader, place, version)
         assert not news.lost
         seen += [entry.version for entry in news.changes]
         version = news.version

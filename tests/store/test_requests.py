@@ -133,7 +133,17 @@ def test_nothing_that_is_asked_of_many_requests_reads_them_all(flooded: tuple[Co
         "count": lambda: requests.has_pending(connection, quiet.id, None, 100),
         "count kept": lambda: requests.has_kept(connection, quiet.id, None, 100),
         "left over": lambda: requests.approved_before(connection, START, (START, cluster.id), 100),
-        "collect": lambda: requests.collect(connection, early, 5),
+        "due": lambda: requests.due(connection, early, 5),
+        "collect": lambda: requests.collect(connection, early, [cluster.id, quiet.id]),
+        "list by name": lambda: requests.page_by_name(
+            connection, cluster.id, RequestFilter(), "csr-00077", 50
+        ),
+        "list one by name": lambda: requests.page_by_name(
+            connection, cluster.id, RequestFilter(name="csr-00077"), None, 50
+        ),
+        "list own by name": lambda: requests.page_by_name(
+            connection, cluster.id, RequestFilter(username="token:10"), None, 50
+        ),
     }
     for what, run in asked.items():
         plans = plans_of(connection, run)
@@ -159,7 +169,9 @@ def test_what_has_had_its_time_is_collected_a_few_at_a_time_the_oldest_first(
 ) -> None:
     connection, cluster = flooded
     moment = START + timedelta(seconds=29)
-    assert [requests.collect(connection, moment, 20) for _ in range(3)] == [20, 10, 0]
+    found = [requests.collect(connection, moment, requests.due(connection, moment, 20)) for _ in range(3)]
+    assert [len(removed) for removed in found] == [20, 10, 0]
+    assert found[0][0].collect_at <= moment
     assert requests.find(connection, cluster.id, "csr-00029") is None
     assert requests.find(connection, cluster.id, "csr-00030") is not None
 

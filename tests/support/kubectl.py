@@ -111,6 +111,8 @@ _CHANGING = (
     (re.compile(r"(?m)(?<=\s)(?:\d+[smhd]){1,2}(?:[ \t]{2,}|[ \t]*$)"), "AGE   "),
     (re.compile(r"(?<=laptop-)[a-z0-9]{5}\b"), "RANDOM"),
     (re.compile(r"/\S*/(LIVE|MERGED)-\d+"), r"\1"),
+    (re.compile(r'(?<="request":")[A-Za-z0-9+/=]+|(?<=request: )[A-Za-z0-9+/=]{60,}'), "REQUEST"),
+    (re.compile(r"(?<=system:bootstrap:)[a-z0-9]{6}\b"), "ID"),
     (re.compile(r"X509SHA256=[0-9a-f]{64}"), "X509SHA256=DIGEST"),
     (re.compile(r"(?<=trivet-)\d+\.\d+\.\d+"), "VERSION"),
     (re.compile(r"(?<=Client Version: )\S+"), "vCLIENT"),

@@ -59,6 +59,13 @@ class Served:
             secret: str = made.json()["secret"]
             return secret
 
+    def make_bootstrap_token(self, cluster: str) -> str:
+        with self.client() as client:
+            made = client.post(f"/api/v1/clusters/{cluster}/bootstrap-tokens", json={})
+            assert made.status_code == 201, made.text
+            token: str = made.json()["token"]
+            return token
+
     def ended_in(self, process: subprocess.Popen[bytes]) -> float:
         """End a process as an operator does; give how many seconds it took."""
         started = time.monotonic()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from trivet.authority.follow import forget_changes
 from trivet.authority.metrics import measures
 from trivet.authority.repairs.watch import look_after_all
-from trivet.authority.revocations.observe import forget_changes
 from trivet.authority.status.responder import renew_responders
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable

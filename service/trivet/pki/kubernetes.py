@@ -67,11 +67,24 @@ RESPONDER_PROFILES: Final = {
 }
 """The certificates by which OCSP responses are signed, by authority. No request can ask for one."""
 
+_OWN_SIGNERS: Final = "trivet.internal/"
+"""Before the names of profiles for which Kubernetes has no signer; `internal` is nobody's domain (ICANN, 2024)."""
+
+PROFILES_BY_SIGNER: Final = {
+    profile.signer_name or _OWN_SIGNERS + profile.name: profile for profile in _ROWS
+}
+"""The profiles by the signerName that a CertificateSigningRequest asks for them by."""
+
 ALL_PROFILES: Final = {
     **PROFILES,
     SERVICE_PROFILE.name: SERVICE_PROFILE,
     **{profile.name: profile for profile in RESPONDER_PROFILES.values()},
 }
+
+
+def signer_of(profile: str) -> str:
+    """The signerName by which a CertificateSigningRequest asks for a profile of the table."""
+    return PROFILES[profile].signer_name or _OWN_SIGNERS + profile
 
 
 def profile_named(name: str) -> Profile:

@@ -45,9 +45,23 @@ def to_der(certificate: x509.Certificate) -> bytes:
 
 def crl_pem(der: bytes) -> bytes:
     """A CRL as a PEM block (RFC 7468 section 6), without reading it."""
+    return _block(b"X509 CRL", der)
+
+
+def request_pem(der: bytes) -> bytes:
+    """A certificate request as a PEM block (RFC 7468 section 7), without reading it."""
+    return _block(b"CERTIFICATE REQUEST", der)
+
+
+def certificate_pem(der: bytes) -> bytes:
+    """A certificate as a PEM block (RFC 7468 section 5), without reading it."""
+    return _block(b"CERTIFICATE", der)
+
+
+def _block(label: bytes, der: bytes) -> bytes:
     text = base64.b64encode(der)
     lines = (text[start : start + _LINE] for start in range(0, len(text), _LINE))
-    return b"\n".join((b"-----BEGIN X509 CRL-----", *lines, b"-----END X509 CRL-----", b""))
+    return b"\n".join((b"-----BEGIN %b-----" % label, *lines, b"-----END %b-----" % label, b""))
 
 
 def from_der(der: bytes) -> x509.Certificate:

@@ -59,6 +59,8 @@ class StoredRequest:
         version: of its last change, from its cluster's counter.
         reason: in words: why it waits, or what became of it.
         conditions: each step with its time, as Kubernetes has them.
+        pem: the CSR as it was written, where that is not how PEM usually looks.
+        managed_fields: as metadata.managedFields has them.
         seal: a keyed hash of what was approved.
         collect_at: when it is removed.
     """
@@ -87,6 +89,8 @@ class StoredRequest:
     generate_name: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+    pem: str | None = field(default=None, repr=False)
+    managed_fields: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,14 @@ class RequestFilter:
     profile: str | None = None
     node: str | None = None
     username: str | None = None
+    name: str | None = None
 
 
 _SUBMITTED = tuple(Submitted.__dataclass_fields__)
 _FIELDS = tuple(name for name in StoredRequest.__dataclass_fields__ if name != "submitted")
 _CHANGING = (
     "version", "state", "reason", "conditions", "decided_at", "decided_by", "seal", "certificate_id", "decision_id",
-    "collect_at",
+    "collect_at", "labels", "annotations", "managed_fields",
 )  # fmt: skip
 _columns = certificate_requests.c
 
@@ -112,7 +117,7 @@ def add(connection: Connection, request: StoredRequest) -> None:
     """Store a request."""
     row = {name: getattr(request, name) for name in _FIELDS}
     row |= {name: getattr(request.submitted, name) for name in _SUBMITTED}
-    row |= {name: list(row[name]) for name in ("usages", "groups", "conditions")}
+    row |= {name: list(row[name]) for name in ("usages", "groups", "conditions", "managed_fields")}
     connection.execute(insert(certificate_requests).values(row))
 
 
@@ -132,7 +137,7 @@ def take(connection: Connection, ids: Collection[UUID]) -> dict[UUID, StoredRequ
 def change(connection: Connection, request: StoredRequest) -> None:
     """Store what may change of a request."""
     row = {name: getattr(request, name) for name in _CHANGING}
-    row["conditions"] = list(request.conditions)
+    row |= {name: list(row[name]) for name in ("conditions", "managed_fields")}
     connection.execute(update(certificate_requests).where(_columns.id == request.id).values(row))
 
 
@@ -140,15 +145,35 @@ def page(
     connection: Connection, cluster_id: UUID, wanted: RequestFilter, before: UUID | None, limit: int
 ) -> list[StoredRequest]:
     """Requests of a cluster that meet the filter, newest first, from the first one older than `before`."""
+    conditions = _matching(cluster_id, wanted)
+    if before is not None:
+        conditions.append(_columns.id < before)
+    query = select(certificate_requests).where(*conditions).order_by(_columns.id.desc()).limit(limit)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def page_by_name(
+    connection: Connection, cluster_id: UUID, wanted: RequestFilter, after: str | None, limit: int
+) -> list[StoredRequest]:
+    """Requests of a cluster that meet the filter, by their names, the first ones after `after`."""
+    conditions = _matching(cluster_id, wanted, after)
+    query = select(certificate_requests).where(*conditions).order_by(_columns.name).limit(limit)
+    return [_request(row) for row in connection.execute(query)]
+
+
+def count_by_name(connection: Connection, cluster_id: UUID, wanted: RequestFilter, after: str | None) -> int:
+    """How many `page_by_name` would give without a limit."""
+    query = select(func.count()).select_from(certificate_requests)
+    return int(connection.execute(query.where(*_matching(cluster_id, wanted, after))).scalar_one())
+
+
+def _matching(cluster_id: UUID, wanted: RequestFilter, after: str | None = None) -> list[ColumnElement[bool]]:
     conditions = [_columns.cluster_id == cluster_id]
     for name in RequestFilter.__dataclass_fields__:
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_columns[name] == value)
-    if before is not None:
-        conditions.append(_columns.id < before)
-    query = select(certificate_requests).where(*conditions).order_by(_columns.id.desc()).limit(limit)
-    return [_request(row) for row in connection.execute(query)]
+    return conditions if after is None else [*conditions, _columns.name > after]
 
 
 def has_pending(connection: Connection, cluster_id: UUID, username: str | None, most: int) -> bool:
@@ -205,14 +230,21 @@ def remove(connection: Connection, request_id: UUID) -> None:
     connection.execute(delete(certificate_requests).where(_columns.id == request_id))
 
 
-def collect(connection: Connection, moment: datetime, limit: int) -> int:
-    """Remove requests whose time has come, the oldest first; count them."""
-    due = select(_columns.id).where(_columns.collect_at <= moment).order_by(_columns.collect_at).limit(limit)
-    # Whoever decides one of them just now comes first; another process collects others.
-    ids = list(connection.scalars(due.with_for_update(skip_locked=True)))
-    if ids:
-        connection.execute(delete(certificate_requests).where(_columns.id.in_(ids)))
-    return len(ids)
+def due(connection: Connection, moment: datetime, limit: int) -> dict[UUID, UUID]:
+    """The clusters of requests whose time has come, by the ids of those, the oldest first."""
+    query = select(_columns.id, _columns.cluster_id).where(_columns.collect_at <= moment)
+    found = connection.execute(query.order_by(_columns.collect_at).limit(limit))
+    return {row.id: row.cluster_id for row in found}
+
+
+def collect(connection: Connection, moment: datetime, ids: Collection[UUID]) -> list[StoredRequest]:
+    """Remove those of the requests whose time has (still) come; give what they were."""
+    query = select(certificate_requests).where(_columns.id.in_(sorted(ids)), _columns.collect_at <= moment)
+    # Another process collects others.
+    rows = connection.execute(query.order_by(_columns.id).with_for_update(skip_locked=True)).all()
+    if rows:
+        connection.execute(delete(certificate_requests).where(_columns.id.in_([row.id for row in rows])))
+    return [_request(row) for row in rows]
 
 
 def _request(row: Row[Any]) -> StoredRequest:
@@ -220,6 +252,7 @@ def _request(row: Row[Any]) -> StoredRequest:
     own |= {
         "usages": tuple(row.usages),
         "conditions": tuple(row.conditions),
+        "managed_fields": tuple(row.managed_fields or ()),
         "state": RequestState(row.state),
     }
     by = {name: getattr(row, name) for name in _SUBMITTED} | {"groups": tuple(row.groups)}

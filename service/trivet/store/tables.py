@@ -289,7 +289,7 @@ certificate_requests = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("cluster_id", ForeignKey("clusters.id"), nullable=False),
-    # As metadata and spec of a Kubernetes CertificateSigningRequest have it. The spec never changes.
+    # As metadata and spec of a Kubernetes CertificateSigningRequest have it. The spec never changes; labels may.
     Column("name", ByteText, nullable=False),
     Column("generate_name", String, nullable=True),
     Column("labels", Json, nullable=False),
@@ -322,6 +322,9 @@ certificate_requests = Table(
     Column("certificate_id", Id, nullable=True),
     Column("decision_id", Id, nullable=True),
     Column("collect_at", UtcDateTime, nullable=False, index=True),
+    # The CSR as PEM where that was written in an unusual way, so that `kubectl apply` finds nothing to change.
+    Column("pem", String, nullable=True),
+    Column("managed_fields", Json, nullable=True),
     CheckConstraint("state IN ('pending', 'approved', 'issued', 'denied', 'failed')", name="state"),
     UniqueConstraint("cluster_id", "name"),
     Index(None, "cluster_id", "id"),

@@ -8,7 +8,7 @@ from tests.support.world import World
 
 from trivet.authority.access import Requester, Role
 from trivet.authority.install import OPERATOR
-from trivet.authority.revocations.observe import watched_scope
+from trivet.authority.revocations.observe import view
 from trivet.authority.revocations.rehearse import rehearse_creation, rehearse_deletion, rehearse_replacement
 from trivet.pki.errors import AccessDeniedError, ConflictError, NotFoundError, PreconditionError
 from trivet.pki.revocation import EntryKind
@@ -37,7 +37,7 @@ def test_who_may_not_preview_may_not_rehearse(standing: World) -> None:
 def test_a_rehearsal_warns_and_leaves_everything_as_it_is(standing: World) -> None:
     authority = standing.authority
     victim = standing.issue()
-    before = watched_scope(authority, OPERATOR, "blue")
+    before = view(authority, OPERATOR, "blue")
     made = rehearse_creation(authority, OPERATOR, "blue", renew_revocation(NODES, name="two"))
     changed = rehearse_replacement(authority, OPERATOR, "blue", renew_revocation(NODES, name="one"))
     gone = rehearse_deletion(authority, OPERATOR, "blue", "kube-system", "one")
@@ -46,7 +46,7 @@ def test_a_rehearsal_warns_and_leaves_everything_as_it_is(standing: World) -> No
     assert (changed.revocation.name, gone.name) == ("one", "one")
     assert changed.revocation.manifest is not None
     assert changed.revocation.manifest.generation == 2
-    assert watched_scope(authority, OPERATOR, "blue") == before
+    assert view(authority, OPERATOR, "blue") == before
     assert not standing.is_revoked(victim)
 
 

@@ -721,7 +721,9 @@ def test_pinning_takes_its_locks_in_the_order_of_whoever_decides(
         taken.append("audit")
         record.change(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("trivet.authority.approval.submit.counters", SimpleNamespace(advance=advance))
+    # What holds the counter first, and then takes the version from it.
+    submitting = SimpleNamespace(hold=advance, advance=counters.advance)
+    monkeypatch.setattr("trivet.authority.approval.submit.counters", submitting)
     monkeypatch.setattr("trivet.authority.approval.pin.counters", SimpleNamespace(advance=advance))
     monkeypatch.setattr("trivet.authority.approval.pin.record", SimpleNamespace(change=change))
     submit(pinning, holder, node_csr("n1", "10.0.0.7"), "kubelet-serving")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from trivet.authority import record
 from trivet.authority.access import Permission, authorized_cluster
 from trivet.authority.approval import steps as request_steps
+from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.requests import check_version, find_request
 from trivet.authority.metrics import measures
 from trivet.pki.documents import MAX_TEXT
 from trivet.pki.errors import ConflictError, Fault, InvalidError
 from trivet.pki.names import is_plain
 from trivet.store import counters, requests
+from trivet.store.changes import ChangeKind
 from trivet.store.requests import RequestState
 
 if TYPE_CHECKING:
@@ -34,12 +36,16 @@ class Choice:
         name: of the request.
         reason: in words.
         expected_version: the version that was looked at; None for any.
+        code: the reason of the condition, in one word; None for the usual one.
+        dry_run: only as if.
     """
 
     cluster: str
     name: str
     reason: str | None = None
     expected_version: int | None = None
+    code: str | None = None
+    dry_run: bool = False
 
     @property
     def words(self) -> str:
@@ -59,7 +65,9 @@ def approve_request(authority: Authority, requester: Requester, choice: Choice) 
 
     def step(stored: StoredRequest, version: int, now: datetime) -> StoredRequest:
         message = f"approved by {requester.name}: {choice.words}"
-        return request_steps.approved(authority, stored, requester.name, message, version, now)
+        return request_steps.approved(
+            authority, stored, requester.name, message, version, now, code=choice.code
+        )
 
     done = {RequestState.APPROVED, RequestState.ISSUED}
     return _decide(authority, requester, choice, "approve", done, step)
@@ -77,7 +85,7 @@ def deny_request(authority: Authority, requester: Requester, choice: Choice) -> 
 
     def step(stored: StoredRequest, version: int, now: datetime) -> StoredRequest:
         message = f"denied by {requester.name}: {choice.words}"
-        return request_steps.denied(stored, requester.name, message, version, now)
+        return request_steps.denied(stored, requester.name, message, version, now, code=choice.code)
 
     done = {RequestState.DENIED}
     return _decide(authority, requester, choice, "deny", done, step)
@@ -91,23 +99,29 @@ def _decide(
     done: set[RequestState],
     step: Callable[[StoredRequest, int, datetime], StoredRequest],
 ) -> StoredRequest:
-    reason = choice.reason or ""
-    if len(reason) > MAX_TEXT or not is_plain(reason):
-        message = f"a reason is one line of at most {MAX_TEXT} characters"
-        raise InvalidError(message, Fault("/reason", message))
-    with authority.database.write() as connection:
+    for reason in (choice.reason or "", choice.code or ""):
+        if len(reason) > MAX_TEXT or not is_plain(reason):
+            message = f"a reason is one line of at most {MAX_TEXT} characters"
+            raise InvalidError(message, Fault("/reason", message))
+    transaction = authority.database.read if choice.dry_run else authority.database.write
+    with transaction() as connection:
         now = authority.clock()
         found = authorized_cluster(connection, requester, Permission.DECIDE_REQUEST, choice.cluster, now)
-        version = counters.advance(connection, found.id, "requests")
-        stored = find_request(connection, requester, found, choice.name, lock=True)
+        if not choice.dry_run:
+            counters.hold(connection, found.id, "requests")
+        stored = find_request(connection, requester, found, choice.name, lock=not choice.dry_run)
         check_version(stored, choice.expected_version)
         if stored.state in done:
             return stored
         if stored.state is not RequestState.PENDING:
             raise _decided_otherwise(stored)
-        decided = step(stored, version, now)
+        if choice.dry_run:
+            return step(stored, stored.version, now)
+        decided = step(stored, counters.advance(connection, found.id, "requests"), now)
         requests.change(connection, decided)
-        details = {"uid": str(stored.id), "profile": stored.profile, "node": stored.node, "reason": reason}
+        log_changes(connection, ChangeKind.MODIFIED, [decided], now)
+        details = {"uid": str(stored.id), "profile": stored.profile, "node": stored.node}
+        details |= {"reason": choice.reason or ""}
         record.change(authority, connection, requester, f"request.{verb}", stored.name, found.id, details)
     measures.request_changed(found, decided.profile, decided.state)
     return decided

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from trivet.authority.access import Requester, Role
 from trivet.authority.approval import steps as request_steps
+from trivet.authority.approval.images import log_changes
 from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.authority.metrics import measures
 from trivet.pki.errors import NotFoundError, Refusal, UnavailableError
 from trivet.store import certificates, clusters, counters, requests
+from trivet.store.changes import ChangeKind
 from trivet.store.requests import RequestState
 
 if TYPE_CHECKING:
@@ -67,14 +69,15 @@ def fulfil(authority: Authority, stored: StoredRequest) -> StoredRequest:
 def _fail(authority: Authority, stored: StoredRequest, refusal: Refusal) -> None:
     """Note that a request can never be issued for, unless somebody else was faster."""
     with authority.database.write() as connection:
-        version = counters.advance(connection, stored.cluster_id, "requests")
+        counters.hold(connection, stored.cluster_id, "requests")
         found = requests.take(connection, [stored.id]).get(stored.id)
         cluster = clusters.with_id(connection, stored.cluster_id)
         if found is None or found.state is not RequestState.APPROVED:
             return
-        now = authority.clock()
+        version, now = counters.advance(connection, stored.cluster_id, "requests"), authority.clock()
         failed = request_steps.failed(found, refusal.slug, refusal.detail, None, version, now)
         requests.change(connection, failed)
+        log_changes(connection, ChangeKind.MODIFIED, [failed], now)
     if cluster is not None:
         measures.request_changed(cluster, failed.profile, failed.state)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trivet.authority.access import Role, check_granted_names
 from trivet.authority.approval import steps as request_steps
+from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.rules import assess, owned_by
 from trivet.authority.approval.submit import subject_of
 from trivet.authority.issuance.application import Issuance, require_request
@@ -22,6 +23,7 @@ from trivet.authority.issuance.repeats import made_earlier
 from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, ConflictError, NotFoundError, Refusal, UnavailableError
 from trivet.store import counters, requests
+from trivet.store.changes import ChangeKind
 from trivet.store.requests import RequestState
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def read_ground(connection: Connection, cases: Iterable[Case]) -> RequestGround:
         return RequestGround()
     # One after the other in a cluster: of two tokens for one node the second sees what the first was given.
     for cluster_id in sorted({case.cluster_id for case in asked if case.cluster_id is not None}):
-        counters.advance(connection, cluster_id, "requests")
+        counters.hold(connection, cluster_id, "requests")
     return RequestGround(requests.take(connection, {each for case in asked if (each := _request_id(case))}))
 
 
@@ -165,16 +167,19 @@ def settle(connection: Connection, cases: Sequence[Case], ground: RequestGround,
         stored = ground.requests.get(request_id) if request_id is not None else None
         if stored is None or stored.state is not RequestState.APPROVED:
             continue
+        outcome, made = case.outcome, {}
+        if isinstance(outcome, UnavailableError) or outcome is None:
+            continue
         version = counters.advance(connection, stored.cluster_id, "requests")
-        outcome = case.outcome
-        if isinstance(outcome, IssuedCertificate):
-            made = outcome.stored
-            requests.change(connection, request_steps.issued(stored, made.id, made.decision_id, version, now))
-        elif isinstance(outcome, Refusal) and not isinstance(outcome, UnavailableError):
-            requests.change(
-                connection,
-                request_steps.failed(stored, outcome.slug, outcome.detail, case.decision_id, version, now),
-            )
+        if isinstance(outcome, Refusal):
+            slug, detail = outcome.slug, outcome.detail
+            settled = request_steps.failed(stored, slug, detail, case.decision_id, version, now)
+        else:
+            issued = outcome.stored
+            made = {stored.id: issued.der}
+            settled = request_steps.issued(stored, issued.id, issued.decision_id, version, now)
+        requests.change(connection, settled)
+        log_changes(connection, ChangeKind.MODIFIED, [settled], now, made=made)
 
 
 def count(case: Case) -> None:

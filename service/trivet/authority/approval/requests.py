@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import record
 from trivet.authority.access import Permission, authorized_cluster
+from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.person import only_own
 from trivet.pki.errors import Fault, InvalidError, NotFoundError, PreconditionError
 from trivet.pki.kubernetes import PROFILES
 from trivet.pki.names import is_plain
 from trivet.store import authorities, certificates, counters, requests
+from trivet.store.changes import ChangeKind
 from trivet.store.requests import RequestFilter, RequestState, StoredRequest
 
 if TYPE_CHECKING:
@@ -111,23 +113,39 @@ def check_version(stored: StoredRequest, expected: int | None) -> None:
 
 
 def delete_request(
-    authority: Authority, requester: Requester, cluster: str, name: str, expected_version: int | None = None
-) -> None:
+    authority: Authority,
+    requester: Requester,
+    cluster: str,
+    name: str,
+    expected_version: int | None = None,
+    *,
+    dry_run: bool = False,
+) -> StoredRequest:
     """Remove a request; a certificate that was issued for it stays.
+
+    Returns:
+        What it was, at the version that its end took.
 
     Raises:
         NotFoundError: there is none of that name.
         PreconditionError: it is not at the expected version.
     """
-    with authority.database.write() as connection:
+    transaction = authority.database.read if dry_run else authority.database.write
+    with transaction() as connection:
         now = authority.clock()
         found = authorized_cluster(connection, requester, Permission.DELETE_REQUEST, cluster, now)
-        counters.advance(connection, found.id, "requests")
-        stored = find_request(connection, requester, found, name, lock=True)
+        if not dry_run:
+            counters.hold(connection, found.id, "requests")
+        stored = find_request(connection, requester, found, name, lock=not dry_run)
         check_version(stored, expected_version)
+        if dry_run:
+            return stored
         requests.remove(connection, stored.id)
+        gone = replace(stored, version=counters.advance(connection, found.id, "requests"))
+        log_changes(connection, ChangeKind.DELETED, [gone], now)
         details = {"state": stored.state.value, "profile": stored.profile, "node": stored.node}
         record.change(authority, connection, requester, "request.delete", stored.name, found.id, details)
+    return gone
 
 
 def certificate_of(

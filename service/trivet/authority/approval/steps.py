@@ -25,10 +25,17 @@ RULE: Final = "rule:"
 
 
 def approved(
-    authority: Authority, request: StoredRequest, by: str, message: str, version: int, now: datetime
+    authority: Authority,
+    request: StoredRequest,
+    by: str,
+    message: str,
+    version: int,
+    now: datetime,
+    *,
+    code: str | None = None,
 ) -> StoredRequest:
-    """The request once somebody (or a rule) approved it."""
-    reason = "AutoApproved" if by.startswith(RULE) else "ApprovedByPerson"
+    """The request once somebody (or a rule) approved it; `code` is the reason in one word, where they have one."""
+    reason = code or ("AutoApproved" if by.startswith(RULE) else "ApprovedByPerson")
     decided = replace(
         request,
         version=version,
@@ -42,14 +49,16 @@ def approved(
     return replace(decided, seal=authority.key_encryption_key.seal(_approval(decided)))
 
 
-def denied(request: StoredRequest, by: str, message: str, version: int, now: datetime) -> StoredRequest:
-    """The request once somebody denied it."""
+def denied(
+    request: StoredRequest, by: str, message: str, version: int, now: datetime, *, code: str | None = None
+) -> StoredRequest:
+    """The request once somebody denied it; `code` is the reason in one word, where they have one."""
     return replace(
         request,
         version=version,
         state=RequestState.DENIED,
         reason=message,
-        conditions=(*request.conditions, condition("Denied", "DeniedByPerson", message, by, now)),
+        conditions=(*request.conditions, condition("Denied", code or "DeniedByPerson", message, by, now)),
         decided_at=now,
         decided_by=by,
         collect_at=now + KEPT_DECIDED,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from trivet.authority.access import Role, check_own_names
 from trivet.pki.csr import parse_certificate_request
+from trivet.pki.documents import Reader
 from trivet.pki.errors import (
     AccessDeniedError,
     BadCSRError,
@@ -18,6 +19,7 @@ from trivet.pki.keys import check_public_key
 from trivet.pki.kubernetes import NODE_GROUP, NODE_PREFIX, profile_named
 from trivet.pki.names import parse_node_name
 from trivet.pki.subjects import names_for, node_of, reserved_hosts
+from trivet.pki.usages import check_usages
 from trivet.pki.validity import SHORTEST
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Submission:
         lifetime: the longest wanted.
         name: of the object; made up from `generate_name` where it is None.
         usages: as Kubernetes has them; the profile's where they are left out.
+        managed_fields: as metadata.managedFields has them.
     """
 
     profile: str
@@ -59,6 +62,7 @@ class Submission:
     usages: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    managed_fields: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,29 @@ def read_submission(authority: Authority, wanted: Submission) -> ReadSubmission:
     if wanted.lifetime is not None and wanted.lifetime < SHORTEST:
         message = f"a certificate lives at least {SHORTEST.total_seconds():.0f} seconds"
         raise InvalidError(message, Fault("/expirationSeconds", message))
+    if wanted.usages:
+        check_usages(profile, wanted.usages)
     request = parse_certificate_request(wanted.request, authority.engine.is_self_signed)
     check_public_key(request.public_key, profile.keys)
     for pointer, name in (("/name", wanted.name), ("/generateName", wanted.generate_name)):
         if name is not None:
             _check_name(pointer, name)
+    check_labels(wanted.labels, wanted.annotations)
     return ReadSubmission(profile, request)
+
+
+def check_labels(labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
+    """Refuse what cannot be stored.
+
+    Raises:
+        InvalidError: it says where.
+    """
+    reader = Reader()
+    reader.texts(labels, "/labels")
+    reader.texts(annotations, "/annotations")
+    if reader.faults:
+        message = "the labels or annotations cannot be stored"
+        raise InvalidError(message, *reader.faults)
 
 
 def _check_name(pointer: str, name: str) -> None:

@@ -10,6 +10,7 @@ from trivet.authority import once
 from trivet.authority.access import Permission, authorized_cluster
 from trivet.authority.approval import steps as request_steps
 from trivet.authority.approval.bootstrap_requester import check_token
+from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.person import submitted_by, submitter_of
 from trivet.authority.approval.pin import pin_at_first_sight
 from trivet.authority.approval.room import check_room
@@ -24,7 +25,10 @@ from trivet.pki.errors import (
     IdempotencyError,
     RejectedIdentifierError,
 )
+from trivet.pki.pem import request_pem
+from trivet.pki.usages import usual_usages
 from trivet.store import bootstrap_tokens, counters, requests
+from trivet.store.changes import ChangeKind
 from trivet.store.requests import RequestState, StoredRequest
 
 if TYPE_CHECKING:
@@ -42,7 +46,6 @@ GENERATE_NAME: Final = "csr-"
 _ALPHABET: Final = (
     "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own (apimachinery/pkg/util/rand): no words in it
 )
-_USAGES: Final = {True: ("digital signature", "server auth"), False: ("digital signature", "client auth")}
 
 
 def submit_request(
@@ -89,20 +92,45 @@ def _stored(
         now = authority.clock()
         found = authorized_cluster(connection, requester, Permission.SUBMIT_REQUEST, cluster, now)
         node = checked_node(requester, found, wanted, read)
-        version = counters.advance(connection, found.id, "requests")
-        request = replace(_new(authority, requester, found, wanted, read, now), node=node, version=version)
+        counters.hold(connection, found.id, "requests")
+        request = _new(authority, requester, found, wanted, read, node, now)
         asked = once.fingerprint("request.submit", cluster, wanted)
         earlier = once.take(connection, requester, idempotency_key, asked, str(request.id), now)
         if earlier is not None:
             return _made_earlier(connection, UUID(earlier)), found, False
-        if requests.find(connection, found.id, request.name) is not None:
-            message = f"there is a certificate request {request.name} in the cluster {found.name} already"
-            raise ConflictError(message, Fault("/name", "must be new"))
+        _refuse_existing(connection, found, request)
         # Its audit record comes after the counter: whoever decides or deletes takes both in that order.
         pin_at_first_sight(authority, connection, requester, found, read.profile, node, read.request)
         request = _judged(authority, connection, found, read.request, request, now)
+        request = replace(request, version=counters.advance(connection, found.id, "requests"))
         requests.add(connection, request)
+        log_changes(connection, ChangeKind.ADDED, [request], now)
     return request, found, True
+
+
+def rehearse_submission(
+    authority: Authority, requester: Requester, cluster: str, wanted: Submission
+) -> StoredRequest:
+    """The request that `submit_request` would store, at version 0; without a lock, a decision record or a pin.
+
+    Raises:
+        Refusal: as `submit_request`.
+    """
+    read = read_submission(authority, wanted)
+    with authority.database.read() as connection:
+        now = authority.clock()
+        found = authorized_cluster(connection, requester, Permission.SUBMIT_REQUEST, cluster, now)
+        check_room(connection, authority.policy.requests, requester, found)
+        node = checked_node(requester, found, wanted, read)
+        request = _new(authority, requester, found, wanted, read, node, now)
+        _refuse_existing(connection, found, request)
+        return _judged(authority, connection, found, read.request, request, now)
+
+
+def _refuse_existing(connection: Connection, cluster: Cluster, request: StoredRequest) -> None:
+    if requests.find(connection, cluster.id, request.name) is not None:
+        message = f"there is a certificate request {request.name} in the cluster {cluster.name} already"
+        raise ConflictError(message, Fault("/name", "must be new"))
 
 
 def _made_earlier(connection: Connection, request_id: UUID) -> StoredRequest:
@@ -121,6 +149,7 @@ def _new(
     cluster: Cluster,
     wanted: Submission,
     read: ReadSubmission,
+    node: str | None,
     now: datetime,
 ) -> StoredRequest:
     generate_name = wanted.generate_name or (GENERATE_NAME if wanted.name is None else None)
@@ -131,9 +160,9 @@ def _new(
         version=0,
         der=read.request.der,
         profile=read.profile.name,
-        node=None,
+        node=node,
         signer_name=read.profile.signer_name,
-        usages=wanted.usages or _USAGES[read.profile.is_for_servers],
+        usages=wanted.usages or usual_usages(read.profile),
         expiration_seconds=int(wanted.lifetime.total_seconds()) if wanted.lifetime else None,
         submitted=submitted_by(requester),
         state=RequestState.PENDING,
@@ -143,7 +172,15 @@ def _new(
         generate_name=generate_name,
         labels=dict(wanted.labels),
         annotations=dict(wanted.annotations),
+        pem=_unusual(wanted.request, read.request.der),
+        managed_fields=wanted.managed_fields,
     )
+
+
+def _unusual(written: bytes, der: bytes) -> str | None:
+    """The PEM that was written, where it is not how it usually looks."""
+    is_text = b"-----BEGIN" in written and written.isascii()
+    return written.decode() if is_text and written != request_pem(der) else None
 
 
 def _suffix(authority: Authority) -> str:

@@ -10,7 +10,7 @@ from trivet.pki.managed_fields import read_shares, render_shares
 from trivet.pki.manifest import API_VERSION, canonical_spec
 from trivet.pki.ownership import UPDATE, Manager, Share, content_of, updated
 from trivet.store import changes
-from trivet.store.changes import RENEW_REVOCATIONS, Change, ChangeKind, ObjectImage
+from trivet.store.changes import RENEW_REVOCATIONS, Change, ChangeKind, ObjectImage, Place
 from trivet.store.manifests import Manifest
 from trivet.store.revocations import StoredRevocation
 
@@ -118,7 +118,8 @@ def log_change(
 ) -> None:
     """Tell watches, in the transaction of the change and under the version that it took."""
     labels = former.labels if former is not None else {}
-    changes.append(connection, changed.scope, RENEW_REVOCATIONS, Change(kind, image_of(changed), labels), now)
+    place = Place(changed.scope, RENEW_REVOCATIONS)
+    changes.append(connection, place, [Change(kind, image_of(changed), labels)], now)
 
 
 def _document(stored: StoredRevocation) -> dict[str, Any]:

@@ -1,20 +1,18 @@
-"""Lists at one version, and what has changed since: how a Kubernetes client keeps up with RenewRevocations."""
+"""Lists of RenewRevocations at one version, and who may follow what changes after it (`authority.follow`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from trivet.authority.access import Permission, Role, authorized_cluster
+from trivet.authority.follow import Listing, View
 from trivet.authority.preview import scope_cluster
 from trivet.authority.revocations.drafts import image_of
-from trivet.store import changes, revocations
-from trivet.store.changes import RENEW_REVOCATIONS, Change, ObjectImage
+from trivet.store import revocations
+from trivet.store.changes import RENEW_REVOCATIONS, Place
 from trivet.store.clusters import ALL_CLUSTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -23,39 +21,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.store.clusters import Cluster
 
-CHANGES_KEPT: Final = timedelta(minutes=10)  # as long as kube-apiserver lets etcd keep them, twice
-MOST_CHANGES: Final = 5_000
-_CHANGES_READ: Final = 500
 _TRIES: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Some of the objects of a scope.
-
-    Attributes:
-        version: of the scope; every change after it will be among the changes after it.
-        remaining: how many objects follow.
-    """
-
-    version: int
-    items: Sequence[ObjectImage]
-    remaining: int
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """The next changes of a scope.
-
-    Attributes:
-        changes: in their order; maybe not yet all.
-        version: up to which they tell all.
-        lost: the log no longer has all that changed.
-    """
-
-    changes: Sequence[Change]
-    version: int
-    lost: bool = False
 
 
 def list_objects(
@@ -87,33 +53,11 @@ def list_namespaces(authority: Authority, requester: Requester, cluster: str | N
         return revocations.namespaces(connection, _readable_scope(authority, connection, requester, cluster))
 
 
-def watched_scope(authority: Authority, requester: Requester, cluster: str | None) -> tuple[UUID, int]:
-    """The scope whose changes the requester may read, and the version that it is at."""
+def view(authority: Authority, requester: Requester, cluster: str | None) -> View:
+    """The place whose changes the requester may read, and the version that it is at."""
     with authority.database.read() as connection:
         scope = _readable_scope(authority, connection, requester, cluster)
-        return scope, _version(connection, scope)
-
-
-def changes_after(authority: Authority, scope: UUID, version: int) -> News:
-    """What has changed in a scope after a version; for whoever has passed `watched_scope`."""
-    with authority.database.read() as connection:
-        present = _version(connection, scope)
-        found = changes.after(connection, scope, RENEW_REVOCATIONS, version, _CHANGES_READ)
-        if not found:
-            return News((), max(version, present), lost=present > version)
-        # Every version has its change: where the first is not the next one, the log was cut.
-        return News(found, found[-1].version, lost=found[0].version != version + 1)
-
-
-def news_of(authority: Authority, places: Mapping[UUID, int]) -> dict[UUID, News]:
-    """What has changed in each scope after its version; scopes in which nothing has are left out."""
-    with authority.database.read() as connection:
-        present = revocations.versions(connection, places)
-    return {
-        scope: changes_after(authority, scope, version)
-        for scope, version in places.items()
-        if present.get(scope, version) != version
-    }
+        return View(Place(scope, RENEW_REVOCATIONS), _version(connection, scope))
 
 
 def known_cluster(authority: Authority, requester: Requester, cluster: str) -> Cluster:
@@ -126,12 +70,6 @@ def known_cluster(authority: Authority, requester: Requester, cluster: str) -> C
     permission = Permission.SUBMIT_REQUEST if requester.role is Role.BOOTSTRAP else Permission.READ_CLUSTER
     with authority.database.read() as connection:
         return authorized_cluster(connection, requester, permission, cluster, authority.clock())
-
-
-def forget_changes(authority: Authority) -> int:
-    """Cut the log; watches that are further behind are told to list again. Counts what was cut."""
-    with authority.database.write() as connection:
-        return changes.forget(connection, authority.clock() - CHANGES_KEPT, MOST_CHANGES)
 
 
 def _readable_scope(

@@ -33,7 +33,13 @@ def rendered(call: Call, image: ObjectImage, form: str, *, with_columns: bool = 
     if form == TABLE:
         metadata = {"resourceVersion": str(image.version)}
         return table_of(
-            [image], call.resource, call.now(), metadata, include=included(call), with_columns=with_columns
+            [image],
+            call.resource,
+            call.objects,
+            call.now(),
+            metadata,
+            include=included(call),
+            with_columns=with_columns,
         )
     return partial_of(image) if form == PARTIAL else document_of(image, call.resource)
 
@@ -42,7 +48,8 @@ def list_answer(call: Call, images: Sequence[ObjectImage], metadata: dict[str, A
     """Many objects."""
     form, resource = form_of(call.request), call.resource
     if form == TABLE:
-        return json_response(table_of(images, resource, call.now(), metadata, include=included(call)))
+        table = table_of(images, resource, call.objects, call.now(), metadata, include=included(call))
+        return json_response(table)
     if form == PARTIAL:
         kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
         items = [partial_of(image) for image in images]

@@ -20,6 +20,7 @@ from trivet.web.kubernetes import (
     openapi,
     reviews,
     revocations,
+    signing_requests,
     stubs,
     watching,
 )
@@ -28,6 +29,7 @@ from trivet.web.kubernetes.call import Call
 from trivet.web.kubernetes.identity import User, identify
 from trivet.web.kubernetes.media import not_acceptable, require_json
 from trivet.web.kubernetes.resources import (
+    CERTIFICATE_SIGNING_REQUEST,
     EVENT,
     NAMESPACE,
     RENEW_REVOCATION,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from trivet.web.authentication import Services
+    from trivet.web.kubernetes.objects import Objects
 
 _log = logging.getLogger(__name__)
 _WITHOUT_NAME: Final = frozenset({"create", "list", "watch", "deletecollection"})
@@ -68,18 +71,24 @@ class _Route:
 
 async def _get(call: Call) -> Response:
     call.require()
-    return object_answer(call, await revocations.get(call))
+    return object_answer(call, await call.objects.get(call))
 
 
+_OF_OBJECTS: Final[dict[str, Callable[[Call], Awaitable[ASGIApp]]]] = {
+    "get": _get,
+    "list": listing.list_objects,
+    "watch": watching.watch,
+    "create": changing.create,
+    "update": changing.replace,
+    "patch": changing.patch,
+    "delete": deleting.delete,
+    "deletecollection": deleting.delete_collection,
+}
+_OBJECTS: Final[dict[str, Objects]] = {
+    RENEW_REVOCATION.plural: revocations,
+    CERTIFICATE_SIGNING_REQUEST.plural: signing_requests,
+}
 _VERBS: Final[dict[tuple[str, str], Callable[[Call], Awaitable[ASGIApp]]]] = {
-    (RENEW_REVOCATION.plural, "get"): _get,
-    (RENEW_REVOCATION.plural, "list"): listing.list_objects,
-    (RENEW_REVOCATION.plural, "watch"): watching.watch,
-    (RENEW_REVOCATION.plural, "create"): changing.create,
-    (RENEW_REVOCATION.plural, "update"): changing.replace,
-    (RENEW_REVOCATION.plural, "patch"): changing.patch,
-    (RENEW_REVOCATION.plural, "delete"): deleting.delete,
-    (RENEW_REVOCATION.plural, "deletecollection"): deleting.delete_collection,
     (NAMESPACE.plural, "get"): stubs.get_namespace,
     (NAMESPACE.plural, "list"): stubs.list_namespaces,
     (EVENT.plural, "list"): stubs.list_events,
@@ -143,14 +152,20 @@ async def _about_resource(call: Call) -> ASGIApp:
     target = call.target
     if target.resource is None:
         raise no_such_resource()
-    if target.subresource:
+    verbs = target.resource.verbs_of(target.subresource)
+    if verbs is None:
         raise no_such_resource()
-    if target.verb not in target.resource.verbs:
+    if target.verb not in verbs:
         raise method_not_allowed()
     if target.resource.namespaced and not target.namespace and target.verb not in {"list", "watch"}:
         raise method_not_allowed()
+    if target.namespace and not target.resource.namespaced:
+        raise no_such_resource()
     if bool(target.name) is (target.verb in _WITHOUT_NAME):
         raise method_not_allowed()
+    objects = _OBJECTS.get(target.plural)
+    if objects is not None:
+        return await _OF_OBJECTS[target.verb](replace(call, made_of=objects))
     return await _VERBS[target.plural, target.verb](call)
 
 
@@ -213,4 +228,6 @@ def _template(target: Target) -> str:
     resource = target.resource
     place = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
     namespace = "/namespaces/{namespace}" if target.namespace else ""
-    return f"{base}{place}{namespace}/{resource.plural}" + ("/{name}" if target.name else "")
+    part = f"/{target.subresource}" if target.subresource in resource.subresources else ""
+    names = ("/{name}" if target.name else "") + part
+    return f"{base}{place}{namespace}/{resource.plural}{names}"

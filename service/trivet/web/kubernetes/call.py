@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from trivet.web.authentication import Caller
     from trivet.web.kubernetes.identity import User
+    from trivet.web.kubernetes.objects import Objects
     from trivet.web.kubernetes.resources import Resource
     from trivet.web.kubernetes.tail import Tail
     from trivet.web.kubernetes.target import Target
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request on its way to a use case; `since` is how long the cluster has been there."""
+    """A request on its way to a use case.
+
+    Attributes:
+        since: how long the cluster has been there.
+        made_of: the objects of the resource; None for what has none that are kept.
+    """
 
     request: Request
     target: Target
@@ -32,6 +38,7 @@ class Call:
     cluster: str
     tail: Tail
     since: datetime | None = None
+    made_of: Objects | None = None
 
     @property
     def caller(self) -> Caller:
@@ -54,6 +61,17 @@ class Call:
         if self.target.resource is None:
             raise method_not_allowed()
         return self.target.resource
+
+    @property
+    def objects(self) -> Objects:
+        """The objects of the resource that it is about.
+
+        Raises:
+            StatusError: there are none.
+        """
+        if self.made_of is None:
+            raise method_not_allowed()
+        return self.made_of
 
     def now(self) -> datetime:
         """The time."""
@@ -78,8 +96,9 @@ class Call:
             AccessDeniedError: the role lacks the permission.
         """
         resource, verb = self.resource, self.target.verb
-        if verb not in resource.verbs:
+        verbs = resource.verbs_of(self.target.subresource) or {}
+        if verb not in verbs:
             raise method_not_allowed()
-        needed = (resource.in_dry_run if dry_run else None) or resource.verbs[verb]
+        needed = (resource.in_dry_run if dry_run else None) or verbs[verb]
         if needed is not None:
             require_permission(self.caller.requester, needed)

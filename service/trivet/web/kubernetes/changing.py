@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from trivet.pki.errors import NotFoundError, PreconditionError, Refusal
 from trivet.pki.managed_fields import read_shares
 from trivet.pki.ownership import APPLY, Manager, applied, content_of
-from trivet.web.kubernetes import revocations
 from trivet.web.kubernetes.answers import object_answer
 from trivet.web.kubernetes.bodies import Document, media_type_of, read_body, read_json, read_yaml, unsupported
 from trivet.web.kubernetes.documents import (
@@ -19,9 +18,10 @@ from trivet.web.kubernetes.documents import (
     refuse_patched,
     resource_version_of,
 )
+from trivet.web.kubernetes.managing import contents_of, managed_by_update
 from trivet.web.kubernetes.options import Options, options_of
-from trivet.web.kubernetes.patches import json_patch, merge_patch
-from trivet.web.kubernetes.schema import RENEW_REVOCATION_SCHEMA, known_fields
+from trivet.web.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
+from trivet.web.kubernetes.schema import known_fields
 from trivet.web.kubernetes.status import (
     Cause,
     StatusError,
@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+_PATCHES: Final = {
+    JSON_PATCH: json_patch,
+    MERGE_PATCH: merge_patch,
+    STRATEGIC_PATCH: strategic_merge_patch,
+}
 _TRIES: Final = 5  # as apiserver's handlers/patch.go
 _RANDOM_BITS: Final = 64
 
@@ -49,18 +55,18 @@ async def create(call: Call) -> Response:
     options = options_of(call.request)
     call.require(dry_run=options.dry_run)
     found = await read_body(call.request, call.resource.kind)
-    document, warnings = check_document(found, call.target, call.resource, options)
+    document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
     metadata = document["metadata"]
     if "name" not in metadata and metadata.get("generateName"):
         random = call.caller.authority.random_bits(_RANDOM_BITS)
         metadata["name"] = generated_name(metadata["generateName"], random)
     if resource_version_of(document):
         raise bad_request("resourceVersion should not be set on objects to be created")
-    await revocations.require_namespace(call)
+    await call.objects.check_new(call)
     call = call.named(str(metadata.get("name", ""))[:253])
-    managed = revocations.managed_by_update(call, document, None, options.updater)
+    managed = managed_by_update(call, document, None, options.updater)
     try:
-        changed = await revocations.create(call, document, managed, dry_run=options.dry_run)
+        changed = await call.objects.create(call, document, managed, dry_run=options.dry_run)
     except Refusal as refusal:  # about the object by its name, which the path does not have
         raise of_refusal(refusal, call.target, call.user.name) from refusal
     return object_answer(call, changed.image, 201, (*warnings, *changed.warnings))
@@ -71,10 +77,9 @@ async def replace(call: Call) -> Response:
     options = options_of(call.request)
     call.require(dry_run=options.dry_run)
     found = await read_body(call.request, call.resource.kind)
-    document, warnings = check_document(found, call.target, call.resource, options)
-    version = resource_version_of(document)
-    former = await revocations.get(call)
-    if not version:
+    document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
+    former = await call.objects.get(call)
+    if call.resource.needs_version and not resource_version_of(document):
         message = "Invalid value: 0x0: must be specified for an update"
         raise invalid(call.target, Cause("FieldValueInvalid", message, "metadata.resourceVersion"))
     return await _put(call, document, former, options, warnings)
@@ -84,8 +89,9 @@ async def _put(
     call: Call, document: dict[str, Any], former: ObjectImage, options: Options, warnings: list[str]
 ) -> Response:
     check_precondition(call, document, former)
-    managed = revocations.managed_by_update(call, document, former, options.updater)
-    changed = await revocations.replace(call, document, former.version, managed, dry_run=options.dry_run)
+    whole = not call.target.subresource
+    managed = managed_by_update(call, document, former, options.updater) if whole else ()
+    changed = await call.objects.replace(call, document, former, managed, dry_run=options.dry_run)
     return object_answer(call, changed.image, 200, (*warnings, *changed.warnings))
 
 
@@ -113,15 +119,16 @@ async def patch(call: Call) -> Response:
     options, media_type = options_of(call.request), media_type_of(call.request)
     call.require(dry_run=options.dry_run)
     body = await call.request.body()
+    accepted = _accepted(call)
+    if media_type not in accepted:
+        raise unsupported(accepted)
     if media_type == APPLY_PATCH:
         found, one_try = read_yaml(body), _apply
-    elif media_type in {JSON_PATCH, MERGE_PATCH}:
+    else:
         found, one_try = read_json(body), _patch
         if options.force:
             message = "Forbidden: may not be specified for non-apply patch"
             raise invalid_option("PatchOptions", "force", "FieldValueForbidden", message)
-    else:
-        raise unsupported((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
     for _ in range(_TRIES - 1):
         try:
             return await one_try(call, found, body, options)
@@ -130,12 +137,18 @@ async def patch(call: Call) -> Response:
     return await one_try(call, found, body, options)
 
 
+def _accepted(call: Call) -> tuple[str, ...]:
+    strategic = (STRATEGIC_PATCH,) if call.resource.patches_strategically else ()
+    applying = () if call.target.subresource else (APPLY_PATCH,)
+    return (JSON_PATCH, MERGE_PATCH, *strategic, *applying)
+
+
 async def _patch(call: Call, found: Document, body: bytes, options: Options) -> Response:
-    former = await revocations.get(call)
+    former = await call.objects.get(call)
     standing = document_of(former, call.resource)
-    how = json_patch if media_type_of(call.request) == JSON_PATCH else merge_patch
+    how = _PATCHES[media_type_of(call.request)]
     patched = check_place(how(standing, found.value), call.target, call.resource)
-    document, unknown = known_fields(patched, RENEW_REVOCATION_SCHEMA)
+    document, unknown = known_fields(patched, call.objects.SCHEMA)
     faults = [f'unknown field "{path[:200]}"' for path in unknown]
     faults += [f'duplicate field "{name[:200]}"' for name in found.doubled]
     if faults and options.validation == "Strict":
@@ -152,30 +165,30 @@ async def _apply(call: Call, found: Document, body: bytes, options: Options) -> 
     document = check_place(found.value, call.target, call.resource)
     if document["metadata"].get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    wanted, unknown = known_fields(document, RENEW_REVOCATION_SCHEMA)
+    wanted, unknown = known_fields(document, call.objects.SCHEMA)
     if unknown or found.doubled:
         where = f"{call.target.namespace}/{call.target.name}; {call.resource.api_version}"
         message = f"failed to create typed patch object ({where}, Kind={call.resource.kind})"
         raise bad_request(f"{message}: .{(*unknown, *found.doubled)[0][:200]}: field not declared in schema")
     manager = Manager(options.manager, APPLY, call.resource.api_version)
     try:
-        former = await revocations.get(call)
+        former = await call.objects.get(call)
     except NotFoundError:
         return await _apply_new(call, wanted, manager, options)
     check_precondition(call, wanted, former)
     shares = read_shares(former.managed_fields)
-    live, now = revocations.contents_of(former), call.now()
+    live, now = contents_of(call, former), call.now()
     content, managed = applied(shares, live, content_of(wanted), manager, now, force=options.force)
     merged = wanted | {"spec": {}} | content
     merged["metadata"] = metadata_of(former) | {"labels": {}, "annotations": {}} | content.get("metadata", {})
-    changed = await revocations.replace(call, merged, former.version, managed, dry_run=options.dry_run)
+    changed = await call.objects.replace(call, merged, former, managed, dry_run=options.dry_run)
     return object_answer(call, changed.image, 200, changed.warnings)
 
 
 async def _apply_new(call: Call, wanted: dict[str, Any], manager: Manager, options: Options) -> Response:
     if resource_version_of(wanted):
         raise _outdated(call)
-    await revocations.require_namespace(call)
+    await call.objects.check_new(call)
     _, managed = applied((), {}, content_of(wanted), manager, call.now(), force=options.force)
-    changed = await revocations.create(call, wanted, managed, dry_run=options.dry_run)
+    changed = await call.objects.create(call, wanted, managed, dry_run=options.dry_run)
     return object_answer(call, changed.image, 201, changed.warnings)

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.web.kubernetes import revocations
 from trivet.web.kubernetes.answers import list_answer
 from trivet.web.kubernetes.bodies import read_body
 from trivet.web.kubernetes.changing import check_precondition
@@ -47,9 +46,9 @@ async def delete(call: Call) -> Response:
     """DELETE of an object."""
     asked = await _asked(call)
     call.require(dry_run=asked.dry_run)
-    former = await revocations.get(call)
+    former = await call.objects.get(call)
     _check(call, asked, former)
-    gone = await revocations.delete(call, asked.version_of(former), dry_run=asked.dry_run)
+    gone = await call.objects.delete(call, asked.version_of(former), dry_run=asked.dry_run)
     return json_response(deleted(call.target, str(gone.id)))
 
 
@@ -61,7 +60,7 @@ async def delete_collection(call: Call) -> Response:
     for image in found.images:
         _check(_about(call, image), asked, image)
     gone = [
-        await revocations.delete(_about(call, image), asked.version_of(image), dry_run=asked.dry_run)
+        await call.objects.delete(_about(call, image), asked.version_of(image), dry_run=asked.dry_run)
         for image in found.images
     ]
     return list_answer(call, gone, {"resourceVersion": str(found.version)})

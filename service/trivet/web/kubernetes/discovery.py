@@ -80,7 +80,12 @@ def _discovered(resource: Resource) -> dict[str, Any]:
         "singularResource": resource.singular,
         "verbs": list(resource.verbs),
     }
-    return told | ({"shortNames": list(resource.short_names)} if resource.short_names else {})
+    told |= {"shortNames": list(resource.short_names)} if resource.short_names else {}
+    parts = [
+        {"subresource": name, "responseKind": told["responseKind"], "verbs": list(verbs)}
+        for name, verbs in resource.subresources.items()
+    ]
+    return told | ({"subresources": parts} if parts else {})
 
 
 def _api_versions() -> dict[str, Any]:
@@ -120,12 +125,12 @@ def resources_answer(request: Request, group: str, version: str) -> Response:
             "kind": "APIResourceList",
             "apiVersion": "v1",
             "groupVersion": found[0].api_version,
-            "resources": [_listed(resource) for resource in found],
+            "resources": [listed for resource in found for listed in _listed(resource)],
         }
     )
 
 
-def _listed(resource: Resource) -> dict[str, Any]:
+def _listed(resource: Resource) -> list[dict[str, Any]]:
     told: dict[str, Any] = {
         "name": resource.plural,
         "singularName": resource.singular,
@@ -133,7 +138,11 @@ def _listed(resource: Resource) -> dict[str, Any]:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
     }
-    return told | ({"shortNames": list(resource.short_names)} if resource.short_names else {})
+    parts = [
+        told | {"name": f"{resource.plural}/{name}", "singularName": "", "verbs": list(verbs)}
+        for name, verbs in resource.subresources.items()
+    ]
+    return [told | ({"shortNames": list(resource.short_names)} if resource.short_names else {}), *parts]
 
 
 def version_answer() -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.web.kubernetes.schema import RENEW_REVOCATION_SCHEMA, known_fields
+from trivet.web.kubernetes.schema import known_fields
 from trivet.web.kubernetes.status import Cause, StatusError, bad_request, invalid
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trivet.web.kubernetes.bodies import Document
     from trivet.web.kubernetes.options import Options
     from trivet.web.kubernetes.resources import Resource
+    from trivet.web.kubernetes.schema import Schema
     from trivet.web.kubernetes.target import Target
 
 # What would have to be honoured, and is not: who sets it must not believe it was.
@@ -39,6 +40,7 @@ def metadata_of(image: ObjectImage) -> dict[str, Any]:
     metadata = {
         "annotations": dict(image.annotations),
         "creationTimestamp": time_text(image.created_at),
+        "generateName": image.generate_name,
         "generation": image.generation,
         "labels": dict(image.labels),
         "managedFields": list(image.managed_fields),
@@ -61,7 +63,7 @@ def time_text(time: datetime) -> str:
 
 
 def check_document(
-    found: Document, target: Target, resource: Resource, options: Options
+    found: Document, target: Target, resource: Resource, schema: Schema, options: Options
 ) -> tuple[dict[str, Any], list[str]]:
     """A document that may be read as an object at its place, and what to beware of.
 
@@ -69,7 +71,7 @@ def check_document(
         StatusError: it is of another kind or place, or has unknown fields and those are to be refused.
     """
     document = check_place(found.value, target, resource)
-    known, unknown = known_fields(document, RENEW_REVOCATION_SCHEMA)
+    known, unknown = known_fields(document, schema)
     faults = [f'unknown field "{path[:200]}"' for path in unknown]
     faults += [f'duplicate field "{name[:200]}"' for name in found.doubled]
     if faults and options.validation == "Strict":
@@ -105,7 +107,8 @@ def check_place(value: object, target: Target, resource: Resource) -> dict[str, 
             raise invalid(
                 target, Cause("FieldValueForbidden", "Forbidden: it is not supported", f"metadata.{field}")
             )
-    return value | {"metadata": metadata | {"namespace": namespace} | ({"name": name} if name else {})}
+    placed = ({"namespace": namespace} if namespace else {}) | ({"name": name} if name else {})
+    return value | {"metadata": metadata | placed}
 
 
 def _check_kind(value: Mapping[str, Any], resource: Resource) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.revocations import observe
-from trivet.web.kubernetes import revocations
+from trivet.authority.follow import changes_after
 from trivet.web.kubernetes.answers import list_answer
 from trivet.web.kubernetes.options import number_of
-from trivet.web.kubernetes.selectors import Requirement, field_selector, label_selector, selects
+from trivet.web.kubernetes.selectors import (
+    FieldRequirement,
+    Requirement,
+    field_selector,
+    label_selector,
+    selects,
+)
 from trivet.web.kubernetes.status import Cause, StatusError, bad_request, expired
 
 if TYPE_CHECKING:
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from trivet.store.changes import ObjectImage
     from trivet.web.kubernetes.call import Call
 
-_FIELDS: Final = ("metadata.name", "metadata.namespace")
 _PAGE: Final = 500
 _LONGEST_TOKEN: Final = 2048
 _TOO_OLD: Final = (
@@ -37,7 +41,7 @@ class Selection:
     """Which objects of a collection are asked for."""
 
     labels: Sequence[Requirement]
-    fields: Sequence[Requirement]
+    fields: Sequence[FieldRequirement]
 
     def has(self, image: ObjectImage) -> bool:
         """Whether it selects an object."""
@@ -48,13 +52,27 @@ class Selection:
         return selects(self.labels, labels)
 
     def has_place(self, image: ObjectImage) -> bool:
-        """Whether it selects by name and namespace, which never change."""
-        return selects(self.fields, {"metadata.name": image.name, "metadata.namespace": image.namespace})
+        """Whether it selects by name, namespace and spec, which do not change where they can be selected by."""
+        return not self.fields or selects(self.fields, _fields_of(image))
+
+    def exactly(self, field: str) -> str | None:
+        """The one value of a field that it selects; None where there may be others."""
+        return next((each.value for each in self.fields if each.field == field and not each.differs), None)
+
+    def narrowed(self, field: str, value: str) -> Selection:
+        """The same, of what has that value in a field."""
+        return replace(self, fields=[*self.fields, FieldRequirement(field, value)])
 
     @property
     def is_whole(self) -> bool:
         """Whether it selects everything."""
         return not self.labels and not self.fields
+
+
+def _fields_of(image: ObjectImage) -> dict[str, str]:
+    fields = {"metadata.name": image.name, "metadata.namespace": image.namespace}
+    spec = image.body.get("spec", {})
+    return fields | {f"spec.{key}": value for key, value in spec.items() if isinstance(value, str)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,7 @@ def selection_of(call: Call) -> Selection:
     """
     query = call.request.query_params
     labels = label_selector(query.get("labelSelector") or "")
-    return Selection(labels, field_selector(query.get("fieldSelector") or "", _FIELDS))
+    return Selection(labels, field_selector(query.get("fieldSelector") or "", call.objects.FIELDS))
 
 
 async def list_objects(call: Call) -> Response:
@@ -113,8 +131,8 @@ async def find(
     """Objects that are selected, the first ones after a place; all parts of a list have the version of the first."""
     images: list[ObjectImage] = []
     while True:
-        size = min(limit, _PAGE) if limit and selection.is_whole else _PAGE
-        listing = await revocations.page(call, after, size)
+        size = min(limit, _PAGE) if limit and not selection.labels else _PAGE
+        listing = await call.objects.page(call, selection, after, size)
         version = listing.version if version is None else version
         for index, image in enumerate(listing.items):
             after = (image.namespace, image.name)
@@ -137,8 +155,8 @@ async def _continued(call: Call) -> tuple[int | None, tuple[str, str] | None]:
     if not token:
         return None, None
     version, after = _read_token(token)
-    scope, _ = await call.run(observe.watched_scope)
-    news = await call.caller.offload(observe.changes_after, call.caller.authority, scope, version)
+    view = await call.objects.view(call)
+    news = await call.caller.offload(changes_after, call.caller.authority, view.place, version)
     if news.lost:
         raise expired(_TOO_OLD)
     return version, after

@@ -37,7 +37,34 @@ _DELETE_OPTIONS: Final[Table] = {
     5: Field("dryRun", "string", repeated=True),
 }
 
+_SIGNING_REQUEST_SPEC: Final[Table] = {
+    1: Field("request", "base64"),
+    2: Field("username", "string"),
+    3: Field("uid", "string"),
+    4: Field("groups", "string", repeated=True),
+    5: Field("usages", "string", repeated=True),
+    7: Field("signerName", "string"),
+    8: Field("expirationSeconds", "int"),
+}
+_CONDITION: Final[Table] = {
+    1: Field("type", "string"),
+    2: Field("reason", "string"),
+    3: Field("message", "string"),
+    4: Field("lastUpdateTime", "time"),
+    5: Field("lastTransitionTime", "time"),
+    6: Field("status", "string"),
+}
+_SIGNING_REQUEST_STATUS: Final[Table] = {
+    1: Field("conditions", "message", _CONDITION, repeated=True),
+    2: Field("certificate", "base64"),
+}
+
 MESSAGES: Final[dict[str, Table]] = {
+    "CertificateSigningRequest": {
+        1: _METADATA,
+        2: Field("spec", "message", _SIGNING_REQUEST_SPEC),
+        3: Field("status", "message", _SIGNING_REQUEST_STATUS),
+    },
     "SelfSubjectReview": {1: _METADATA},
     "SelfSubjectAccessReview": {1: _METADATA, 2: Field("spec", "message", _ACCESS_SPEC)},
     "SelfSubjectRulesReview": {1: _METADATA, 2: Field("spec", "message", {1: Field("namespace", "string")})},

@@ -10,11 +10,21 @@ from functools import cache
 from typing import Any, Final
 
 from trivet import __version__
-from trivet.web.kubernetes.resources import ALL, RENEW_REVOCATION, Resource
-from trivet.web.kubernetes.schema import LIST_META, META_SCHEMAS, RENEW_REVOCATION_SCHEMA, Schema, ref
+from trivet.web.kubernetes.resources import ALL, CERTIFICATE_SIGNING_REQUEST, RENEW_REVOCATION, Resource
+from trivet.web.kubernetes.schema import (
+    LIST_META,
+    META_SCHEMAS,
+    RENEW_REVOCATION_SCHEMA,
+    SIGNING_REQUEST_SCHEMA,
+    Schema,
+    ref,
+)
 from trivet.web.kubernetes.status import encode
 
-_SCHEMAS: Final[dict[str, Schema]] = {RENEW_REVOCATION.plural: RENEW_REVOCATION_SCHEMA}
+_SCHEMAS: Final[dict[str, Schema]] = {
+    CERTIFICATE_SIGNING_REQUEST.plural: SIGNING_REQUEST_SCHEMA,
+    RENEW_REVOCATION.plural: RENEW_REVOCATION_SCHEMA,
+}
 _ACTIONS: Final = {
     "get": "get",
     "list": "list",
@@ -31,6 +41,7 @@ _PATCHES: Final = (
     "application/merge-patch+json",
     "application/apply-patch+yaml",
 )
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
 _CHANGING: Final = ("dryRun", "fieldManager", "fieldValidation")
 _SELECTING: Final = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch")
 
@@ -105,6 +116,11 @@ def _describe(resource: Resource, schemas: dict[str, Schema], paths: dict[str, A
         path = f"{prefix}/{resource.plural}" + ("" if verb in _ON_COLLECTION else "/{name}")
         operations = paths.setdefault(path, {"parameters": _in_path(resource, verb)})
         operations[_METHODS.get(verb, verb)] = _operation(resource, verb, name)
+    for subresource, verbs in resource.subresources.items():
+        path = f"{prefix}/{resource.plural}/{{name}}/{subresource}"
+        operations = paths.setdefault(path, {"parameters": _in_path(resource, "get")})
+        for verb in verbs:
+            operations[_METHODS.get(verb, verb)] = _operation(resource, verb, name, subresource)
 
 
 def _in_path(resource: Resource, verb: str) -> list[Schema]:
@@ -112,8 +128,8 @@ def _in_path(resource: Resource, verb: str) -> list[Schema]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
-def _operation(resource: Resource, verb: str, name: str) -> Schema:
-    place = f"{'Namespaced' if resource.namespaced else ''}{resource.kind}"
+def _operation(resource: Resource, verb: str, name: str, subresource: str = "") -> Schema:
+    place = f"{'Namespaced' if resource.namespaced else ''}{resource.kind}{subresource.title()}"
     operation: Schema = {
         "operationId": f"{verb}{schema_name(resource).replace('.', '_')}{place}",
         "x-kubernetes-action": _ACTIONS[verb],
@@ -124,7 +140,8 @@ def _operation(resource: Resource, verb: str, name: str) -> Schema:
     if verb in {"create", "update"}:
         operation["requestBody"] = {"required": True, "content": _json(ref(name))}
     if verb == "patch":
-        content = {media_type: {"schema": {"type": "object"}} for media_type in _PATCHES}
+        patches = (*_PATCHES, _STRATEGIC) if resource.patches_strategically else _PATCHES
+        content = {media_type: {"schema": {"type": "object"}} for media_type in patches}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
 

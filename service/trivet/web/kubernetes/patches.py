@@ -1,4 +1,4 @@
-"""JSON patches (RFC 6902) and merge patches (RFC 7396), on values as `json` gives them."""
+"""JSON patches (RFC 6902), merge patches (RFC 7396) and strategic ones, on values as `json` gives them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _MOST_OPERATIONS: Final = 10_000  # apiserver's maxJSONPatchOperations
 _LARGEST: Final = 3 * 1024 * 1024  # of what operations copy, as apiserver bounds it
+_DIRECTIVE: Final = "$patch"
+_RETAINED: Final = "$retainKeys"
+_LIST_DIRECTIVES: Final = ("$setElementOrder/", "$deleteFromPrimitiveList/")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -27,6 +30,35 @@ def merge_patch(target: object, patch: object) -> Any:  # noqa: ANN401  a JSON v
             merged.pop(key, None)
         else:
             merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def strategic_merge_patch(target: object, patch: object) -> Any:  # noqa: ANN401  a JSON value
+    """The target with a strategic merge patch applied (apimachinery's util/strategicpatch); neither is changed.
+
+    For objects none of whose lists is merged item by item, as a CertificateSigningRequest; so what kubectl says of the
+    order of their items means nothing.
+
+    Raises:
+        StatusError: it holds a directive that there is not.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    directive = patch.get(_DIRECTIVE, "merge")
+    if directive not in {"merge", "replace", "delete"}:
+        raise bad_request(f"error decoding patch: unknown patch type: {str(directive)[:100]}")
+    if directive == "delete":
+        return {}
+    merged = dict(target) if isinstance(target, dict) and directive == "merge" else {}
+    for key, value in patch.items():
+        if key == _DIRECTIVE or key.startswith(_LIST_DIRECTIVES):
+            continue
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = strategic_merge_patch(merged.get(key), value)
+    if isinstance(kept := patch.get(_RETAINED), list):
+        return {key: value for key, value in merged.items() if key in kept and key != _RETAINED}
     return merged
 
 

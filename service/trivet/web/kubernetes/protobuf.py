@@ -6,7 +6,9 @@ skipped, as protobuf has it. Everything is bounded by the length of the body; ne
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ class Field:
     """A field of a message.
 
     Attributes:
-        kind: `string`, `bytes`, `bool`, `int`, `map` (of strings to strings), `strings` (a message whose field 1
-            repeats), or `message`.
+        kind: `string`, `bytes`, `base64` (bytes that JSON has as text), `time`, `bool`, `int`, `map` (of strings to
+            strings), or `message`.
         message: the table of a message; for a `map` of messages, that of its values.
         repeated: whether there may be many.
     """
@@ -56,7 +58,7 @@ def read_unknown(body: bytes) -> tuple[str, str, bytes]:
 
 
 def read_message(message: bytes, table: Mapping[int, Field]) -> dict[str, Any]:
-    """A message as the JSON object would be; bytes stay bytes.
+    """A message as the JSON object would be; `bytes` stay bytes.
 
     Raises:
         ProtobufError: it is not such a message.
@@ -88,15 +90,35 @@ def _value(field: Field, wire: int, value: int | bytes) -> Any:  # noqa: ANN401 
         case "int":
             number = _int(wire, value)
             return number - (1 << _MOST_BITS) if number >> (_MOST_BITS - 1) else number
-        case "bytes":
-            return _bytes(wire, value)
-        case "message":
-            return read_message(_bytes(wire, value), field.message or {})
         case _:
-            try:
-                return _bytes(wire, value).decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ProtobufError(f"{field.name} is not UTF-8") from error
+            return _read_bytes(field, _bytes(wire, value))
+
+
+def _read_bytes(field: Field, value: bytes) -> Any:  # noqa: ANN401  what the field is
+    match field.kind:
+        case "bytes":
+            return value
+        case "base64":
+            return base64.b64encode(value).decode()
+        case "time":
+            return _time(read_message(value, _TIME))
+        case "message":
+            return read_message(value, field.message or {})
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtobufError(f"{field.name} is not UTF-8") from error
+
+
+def _time(read: Mapping[str, int]) -> str | None:
+    """A metav1.Time, to the second as in JSON; an empty message is no time."""
+    if not read:
+        return None
+    try:
+        moment = _EPOCH + timedelta(seconds=read.get("seconds", 0))
+    except OverflowError as error:
+        raise ProtobufError("a time is beyond the year 9999") from error
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _int(wire: int, value: int | bytes) -> int:
@@ -147,6 +169,8 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
     raise ProtobufError("a number is too long")
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME: Final[Table] = {1: Field("seconds", "int")}
 # apimachinery's pkg/runtime/generated.proto
 _UNKNOWN: Final[Table] = {
     1: Field("typeMeta", "message", {1: Field("apiVersion", "string"), 2: Field("kind", "string")}),

@@ -23,6 +23,9 @@ class Resource:
 
     Attributes:
         verbs: with the permission that each takes; None where it is enough to be known.
+        subresources: with the verbs of each.
+        needs_version: whether an update must name the version that it is made of.
+        patches_strategically: whether there is a strategic merge patch, as there is none for custom resources.
         in_dry_run: what a change takes instead with dryRun=All.
     """
 
@@ -36,11 +39,18 @@ class Resource:
     short_names: tuple[str, ...] = ()
     in_dry_run: Permission | None = None
     list_kind: str = field(default="")
+    subresources: Mapping[str, Mapping[str, Permission | None]] = field(default_factory=dict)
+    needs_version: bool = True
+    patches_strategically: bool = False
 
     @property
     def api_version(self) -> str:
         """As objects have it."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    def verbs_of(self, subresource: str) -> Mapping[str, Permission | None] | None:
+        """The verbs of the resource, or of a subresource; None where there is no such."""
+        return self.subresources.get(subresource) if subresource else self.verbs
 
 
 RENEW_REVOCATION: Final = Resource(
@@ -54,6 +64,34 @@ RENEW_REVOCATION: Final = Resource(
     short_names=("rr",),
     in_dry_run=Permission.PREVIEW_REVOCATION,
     list_kind="RenewRevocationList",
+)
+_PART: Final = {
+    "get": Permission.READ_REQUEST,
+    "patch": Permission.DECIDE_REQUEST,
+    "update": Permission.DECIDE_REQUEST,
+}
+CERTIFICATE_SIGNING_REQUEST: Final = Resource(
+    "certificates.k8s.io",
+    "v1",
+    "certificatesigningrequests",
+    "certificatesigningrequest",
+    "CertificateSigningRequest",
+    namespaced=False,
+    verbs={
+        "create": Permission.SUBMIT_REQUEST,
+        "delete": Permission.DELETE_REQUEST,
+        "deletecollection": Permission.DELETE_REQUEST,
+        "get": Permission.READ_REQUEST,
+        "list": Permission.READ_REQUEST,
+        "patch": Permission.DECIDE_REQUEST,
+        "update": Permission.DECIDE_REQUEST,
+        "watch": Permission.READ_REQUEST,
+    },
+    short_names=("csr",),
+    list_kind="CertificateSigningRequestList",
+    subresources={"approval": _PART, "status": _PART},
+    needs_version=False,
+    patches_strategically=True,
 )
 NAMESPACE: Final = Resource(
     "",
@@ -104,12 +142,24 @@ SELF_SUBJECT_RULES_REVIEW: Final = Resource(
     namespaced=False,
     verbs=_ANYBODY,
 )
+SIGNER: Final = Resource(
+    "certificates.k8s.io",
+    "v1",
+    "signers",
+    "signer",
+    "Signer",
+    namespaced=False,
+    verbs={"approve": Permission.DECIDE_REQUEST},
+)
+"""No resource that can be asked for: the right to approve requests for a signer, as RBAC has it."""
+
 ALL: Final = (
     NAMESPACE,
     EVENT,
     SELF_SUBJECT_REVIEW,
     SELF_SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_RULES_REVIEW,
+    CERTIFICATE_SIGNING_REQUEST,
     RENEW_REVOCATION,
 )
 RESOURCES: Final = {(resource.group, resource.version, resource.plural): resource for resource in ALL}

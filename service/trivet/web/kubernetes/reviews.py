@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from trivet.authority.access import require_permission
 from trivet.pki.errors import AccessDeniedError
 from trivet.web.kubernetes.bodies import read_body
-from trivet.web.kubernetes.resources import ALL, Resource
+from trivet.web.kubernetes.resources import ALL, SIGNER, Resource
 from trivet.web.kubernetes.status import bad_request, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from starlette.responses import Response
 
@@ -49,9 +49,9 @@ async def self_subject_rules_review(call: Call) -> Response:
     """`kubectl auth can-i --list`."""
     spec = await _read(call)
     rules = [
-        {"verbs": verbs, "apiGroups": [resource.group], "resources": [resource.plural]}
-        for resource in ALL
-        if (verbs := [verb for verb, needed in resource.verbs.items() if _has(call, needed)])
+        {"verbs": verbs, "apiGroups": [resource.group], "resources": [name]}
+        for resource, name, known in _parts()
+        if (verbs := [verb for verb, needed in known.items() if _has(call, needed)])
     ]
     status = {
         "resourceRules": rules,
@@ -83,22 +83,33 @@ def _answer(call: Call, spec: Mapping[str, Any], status: Mapping[str, Any]) -> R
 
 def _may(call: Call, asked: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether every resource that is meant has every verb that is meant, and the requester what those take."""
-    group, plural, verb = (str(asked.get(key) or "")[:_SHOWN] for key in ("group", "resource", "verb"))
-    if asked.get("subresource"):
-        return False, "there is no such subresource"
+    keys = ("group", "resource", "subresource", "verb")
+    group, plural, subresource, verb = (str(asked.get(key) or "")[:_SHOWN] for key in keys)
+    wanted = f"{plural}/{subresource}" if subresource else plural
     meant = [
-        resource for resource in ALL if group in {resource.group, "*"} and plural in {resource.plural, "*"}
+        verbs
+        for resource, name, verbs in _parts()
+        if group in {resource.group, "*"} and (wanted == name or (plural == "*" and not subresource))
     ]
     if not meant:
-        return False, f"there is no resource {plural!r} in the group {group!r}"
-    if all(_may_each(call, resource, verb) for resource in meant):
+        return False, f"there is no resource {wanted!r} in the group {group!r}"
+    if all(_may_each(call, verbs, verb) for verbs in meant):
         return True, ""
     return False, f"the role {call.caller.requester.role} does not have this permission"
 
 
-def _may_each(call: Call, resource: Resource, verb: str) -> bool:
-    verbs = list(resource.verbs) if verb == "*" else [verb]
-    return all(one in resource.verbs and _has(call, resource.verbs[one]) for one in verbs)
+def _parts() -> Iterator[tuple[Resource, str, Mapping[str, Permission | None]]]:
+    """Every resource and subresource, with its name in rules and its verbs."""
+    for resource in ALL:
+        yield resource, resource.plural, resource.verbs
+        for subresource, verbs in resource.subresources.items():
+            yield resource, f"{resource.plural}/{subresource}", verbs
+    yield SIGNER, SIGNER.plural, SIGNER.verbs
+
+
+def _may_each(call: Call, known: Mapping[str, Permission | None], verb: str) -> bool:
+    verbs = list(known) if verb == "*" else [verb]
+    return all(one in known and _has(call, known[one]) for one in verbs)
 
 
 def _has(call: Call, needed: Permission | None) -> bool:

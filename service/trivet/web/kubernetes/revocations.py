@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.authority import revoke
 from trivet.authority.revocations import observe, rehearse, standing
 from trivet.authority.revocations.drafts import image_of
 from trivet.pki.errors import BadRevocationError
-from trivet.pki.managed_fields import read_shares
 from trivet.pki.manifest import RenewRevocation, parse_renew_revocation
-from trivet.pki.ownership import UPDATE, Manager, content_of, updated
-from trivet.web.kubernetes.status import StatusError, not_found, of_refusal
+from trivet.pki.ownership import content_of
+from trivet.web.kubernetes.objects import Changed
+from trivet.web.kubernetes.schema import RENEW_REVOCATION_SCHEMA
+from trivet.web.kubernetes.status import StatusError, of_refusal
+from trivet.web.kubernetes.tables import column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trivet.authority.revocations.observe import Listing
+    from trivet.authority.follow import Listing, View
     from trivet.authority.revoke import Revoked
     from trivet.pki.ownership import Share
     from trivet.store.changes import ObjectImage
     from trivet.web.kubernetes.call import Call
+    from trivet.web.kubernetes.listing import Selection
 
+SCHEMA: Final = RENEW_REVOCATION_SCHEMA
+FIELDS: Final = ("metadata.name", "metadata.namespace")
+COLUMNS: Final = (
+    column("Name", "string", "Name must be unique within a namespace.", form="name"),
+    column("Entries", "integer", "How many entries it has."),
+    column("Age", "string", "How long it has stood."),
+    column("Kinds", "string", "The kinds of its entries.", priority=1),
+    column("Description", "string", "What it is for.", priority=1),
+)
+_SHOWN: Final = 60
 _READ_METADATA: Final = ("name", "namespace", "labels", "annotations")
 KNOWN_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 """Those that every cluster has; there are others where an object stands in one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An object after a change, and what to beware of."""
+def cells(image: ObjectImage, age: str) -> list[Any]:
+    """The row of an object."""
+    spec = image.body.get("spec", {})
+    entries = spec.get("revocations", [])
+    kinds = ",".join(dict.fromkeys(str(entry.get("kind", "")) for entry in entries))
+    described = str(spec.get("description", ""))
+    shown = described if len(described) <= _SHOWN else described[: _SHOWN - 3] + "..."
+    return [image.name, len(entries), age, kinds, shown]
 
-    image: ObjectImage
-    warnings: Sequence[str] = ()
+
+async def view(call: Call) -> View:
+    """What of them whoever asks may see."""
+    found: View = await call.run(observe.view)
+    return found
 
 
 async def get(call: Call) -> ObjectImage:
@@ -42,8 +62,9 @@ async def get(call: Call) -> ObjectImage:
     return image_of(await call.run(standing.get_revocation, target.namespace, target.name))
 
 
-async def page(call: Call, after: tuple[str, str] | None, limit: int) -> Listing:
+async def page(call: Call, selection: Selection, after: tuple[str, str] | None, limit: int) -> Listing:
     """Some objects of a namespace, or of all."""
+    del selection  # they are few enough to be looked at one by one
     found: Listing = await call.run(observe.list_objects, call.target.namespace or None, after, limit)
     return found
 
@@ -61,15 +82,15 @@ async def create(
 async def replace(
     call: Call,
     document: Mapping[str, Any],
-    version: int,
+    former: ObjectImage,
     managed: Sequence[Share],
     *,
     dry_run: bool,
 ) -> Changed:
-    """An object with another content, if it still is at the version."""
+    """An object with another content, if it still is at its version."""
     wanted = read(call, document)
     use_case = rehearse.rehearse_replacement if dry_run else revoke.replace_revocation
-    revoked: Revoked = await call.run(use_case, wanted, expected_version=version, managed=managed)
+    revoked: Revoked = await call.run(use_case, wanted, expected_version=former.version, managed=managed)
     return Changed(image_of(revoked.revocation), revoked.warnings)
 
 
@@ -81,7 +102,7 @@ async def delete(call: Call, version: int | None, *, dry_run: bool) -> ObjectIma
     return image_of(gone)
 
 
-async def require_namespace(call: Call) -> None:
+async def check_new(call: Call) -> None:
     """Refuse what is to be made in a namespace that there is not.
 
     Raises:
@@ -113,38 +134,12 @@ def read(call: Call, document: Mapping[str, Any]) -> RenewRevocation:
         raise of_refusal(error, named, call.user.name, written) from error
 
 
-def contents(wanted: RenewRevocation) -> dict[str, Any]:
-    """What of an object has managers."""
-    metadata = {"labels": wanted.labels, "annotations": wanted.annotations}
-    return content_of({"metadata": metadata, "spec": wanted.spec_as_written()})
-
-
-def contents_of(image: ObjectImage) -> dict[str, Any]:
-    """The same, of one that stands."""
-    metadata = {"labels": image.labels, "annotations": image.annotations}
-    return content_of({"metadata": metadata, **image.body})
-
-
-def managed_by_update(
-    call: Call, document: Mapping[str, Any], former: ObjectImage | None, updater: str
-) -> tuple[Share, ...]:
-    """Who manages what after an update; managers that the document itself names stand (apiserver's fieldmanager).
+def contents(call: Call, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document has managers.
 
     Raises:
-        InvalidError: those it names cannot be read.
+        StatusError: it is wrong.
     """
-    own = document["metadata"].get("managedFields")
-    if own == [{}]:  # asks to forget who managed what
-        shares: tuple[Share, ...] = ()
-    elif own:
-        shares = read_shares(own)
-    else:
-        shares = read_shares(former.managed_fields) if former is not None else ()
-    before = contents_of(former) if former is not None else {}
-    manager = Manager(updater, UPDATE, call.resource.api_version)
-    return updated(shares, before, contents(read(call, document)), manager, call.now())
-
-
-def absent(call: Call) -> StatusError:
-    """404."""
-    return not_found(call.target)
+    wanted = read(call, document)
+    metadata = {"labels": wanted.labels, "annotations": wanted.annotations}
+    return content_of({"metadata": metadata, "spec": wanted.spec_as_written()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.pki.entries import MAX_NAME
+from trivet.pki.kubernetes import PROFILES_BY_SIGNER
 from trivet.pki.manifest import MAX_ENTRIES, MAX_TEXT
 from trivet.pki.revocation import EntryKind
 
@@ -79,6 +80,69 @@ RENEW_REVOCATION_SCHEMA: Final[Schema] = {
                     "minItems": 1,
                     "maxItems": MAX_ENTRIES,
                     "items": _ENTRY,
+                },
+            },
+        },
+    },
+}
+_TEXTS: Final[Schema] = {"type": "array", "items": {"type": "string", "default": ""}}
+_CONDITION: Final[Schema] = {
+    "type": "object",
+    "description": "CertificateSigningRequestCondition describes a condition of a CertificateSigningRequest.",
+    "required": ["type", "status"],
+    "properties": {
+        "type": _text("Approved, Denied or Failed."),
+        "status": _text("Of these three it is True."),
+        "reason": _text("Why, in one word."),
+        "message": _text("Why, in words."),
+        "lastUpdateTime": _text("When it was last updated.", format="date-time"),
+        "lastTransitionTime": _text("When it last went from one status to another.", format="date-time"),
+    },
+}
+SIGNING_REQUEST_SCHEMA: Final[Schema] = {
+    "type": "object",
+    "description": "CertificateSigningRequest asks for a certificate by a certificate signing request, which is"
+    " approved and issued, or denied. Trivet is the signer, so nobody else sets status.certificate.",
+    "required": ["spec"],
+    "properties": {
+        "apiVersion": _API_VERSION,
+        "kind": _KIND,
+        "metadata": {"allOf": [ref(OBJECT_META)], "default": {}},
+        "spec": {
+            "type": "object",
+            "description": "What is asked for; it never changes.",
+            "required": ["request", "signerName"],
+            "properties": {
+                "request": _text("A PKCS#10 certificate request as PEM, in Base64.", format="byte"),
+                "signerName": _text(f"One of {', '.join(PROFILES_BY_SIGNER)}."),
+                "expirationSeconds": {
+                    "type": "integer",
+                    "format": "int32",
+                    "description": "How long the certificate is to live; at least 600. It may live shorter.",
+                },
+                "usages": _TEXTS
+                | {"description": "What the key is for: the usages of the signer, neither more nor less."},
+                "username": _text("Who made the request; the server sets it."),
+                "uid": _text("The UID of whoever made it; the server sets it."),
+                "groups": _TEXTS | {"description": "The groups of whoever made it; the server sets them."},
+                "extra": {
+                    "type": "object",
+                    "description": "More about whoever made it; the server sets it.",
+                    "additionalProperties": _TEXTS,
+                },
+            },
+        },
+        "status": {
+            "type": "object",
+            "description": "What became of it.",
+            "properties": {
+                "certificate": _text("What was issued, as PEM in Base64.", format="byte"),
+                "conditions": {
+                    "type": "array",
+                    "description": "Approved, Denied and Failed, as they came.",
+                    "items": _CONDITION,
+                    "x-kubernetes-list-map-keys": ["type"],
+                    "x-kubernetes-list-type": "map",
                 },
             },
         },

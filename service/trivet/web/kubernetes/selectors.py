@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from trivet.web.kubernetes.status import StatusError, bad_request
@@ -26,6 +27,19 @@ _COMMA: Final = re.compile(r",(?![^()]*\))")
 _FIELD: Final = re.compile(r"([^=!]+?)(==|!=|=)(.*)")
 
 
+@dataclass(frozen=True, slots=True)
+class FieldRequirement:
+    """That a field has a value, or (where it `differs`) that it does not."""
+
+    field: str
+    value: str
+    differs: bool = False
+
+    def __call__(self, fields: Labels) -> bool:
+        """Whether fields fulfil it."""
+        return (fields.get(self.field) == self.value) is not self.differs
+
+
 def label_selector(text: str) -> list[Requirement]:
     """Read a label selector; what it selects fulfils all requirements.
 
@@ -45,7 +59,7 @@ def selects(requirements: Sequence[Requirement], labels: Labels) -> bool:
     return all(requirement(labels) for requirement in requirements)
 
 
-def field_selector(text: str, supported: Sequence[str]) -> list[Requirement]:
+def field_selector(text: str, supported: Sequence[str]) -> list[FieldRequirement]:
     """Read a field selector, over fields as a mapping from path to text.
 
     Raises:
@@ -93,11 +107,11 @@ def _ordered(key: str, bound: int, *, greater: bool) -> Requirement:
     return fulfils
 
 
-def _field_requirement(text: str, supported: Sequence[str]) -> Requirement:
+def _field_requirement(text: str, supported: Sequence[str]) -> FieldRequirement:
     match = _FIELD.fullmatch(text)
     if match is None:
         raise bad_request(f"invalid selector: {text[:200]!r}; can't understand it")
     field, operator, value = match.groups()
     if field not in supported:
         raise StatusError(400, "BadRequest", f"field label not supported: {field[:200]}")
-    return _differs(field, (value,)) if operator == "!=" else _is_one_of(field, (value,))
+    return FieldRequirement(field, value, differs=operator == "!=")

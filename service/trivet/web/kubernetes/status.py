@@ -12,6 +12,7 @@ from trivet.pki.errors import (
     AccessDeniedError,
     BadRevocationError,
     ConflictError,
+    InvalidError,
     NotFoundError,
     PreconditionError,
     RateLimitedError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 _CONFLICT: Final = 409
-# apiserver's registry/generic/registry/store.go
 # apiserver's registry/generic/registry/store.go
 _MODIFIED: Final = (
     "the object has been modified; please apply your changes to the latest version and try again"
@@ -114,7 +114,7 @@ def of_refusal(refusal: Refusal, target: Target, user: str, document: object = N
     code = _CONFLICT if rendering.reason == "Conflict" else rendering.status
     message, causes = refusal.detail, ()
     match refusal:
-        case BadRevocationError() if refusal.faults:
+        case BadRevocationError() | InvalidError() if refusal.faults and document is not None:
             return invalid(
                 target, *(_cause(fault.pointer, fault.message, document) for fault in refusal.faults)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from trivet.web.kubernetes.documents import document_of, partial_of
 
@@ -11,27 +11,19 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from trivet.store.changes import ObjectImage
+    from trivet.web.kubernetes.objects import Objects
     from trivet.web.kubernetes.resources import Resource
 
-_SHOWN: Final = 60
 
-
-def _column(name: str, kind: str, description: str, *, form: str = "", priority: int = 0) -> dict[str, Any]:
+def column(name: str, kind: str, description: str, *, form: str = "", priority: int = 0) -> dict[str, Any]:
+    """The definition of a column; `priority` 1 is shown with `-o wide` only."""
     return {"name": name, "type": kind, "format": form, "description": description, "priority": priority}
-
-
-_COLUMNS: Final = [
-    _column("Name", "string", "Name must be unique within a namespace.", form="name"),
-    _column("Entries", "integer", "How many entries it has."),
-    _column("Age", "string", "How long it has stood."),
-    _column("Kinds", "string", "The kinds of its entries.", priority=1),
-    _column("Description", "string", "What it is for.", priority=1),
-]
 
 
 def table_of(
     images: Sequence[ObjectImage],
     resource: Resource,
+    objects: Objects,
     now: datetime,
     metadata: dict[str, Any],
     *,
@@ -43,30 +35,27 @@ def table_of(
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": _COLUMNS if with_columns else [],
-        "rows": [_row(image, resource, now, include) for image in images],
+        "columnDefinitions": list(objects.COLUMNS) if with_columns else [],
+        "rows": [_row(image, resource, objects, now, include) for image in images],
     }
 
 
-def _row(image: ObjectImage, resource: Resource, now: datetime, include: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"cells": _cells(image, now)}
+def _row(
+    image: ObjectImage, resource: Resource, objects: Objects, now: datetime, include: str
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"cells": objects.cells(image, human_duration(now - image.created_at))}
     if include == "Object":
         return row | {"object": document_of(image, resource)}
     return row | ({} if include == "None" else {"object": partial_of(image)})
 
 
-def _cells(image: ObjectImage, now: datetime) -> list[Any]:
-    spec = image.body.get("spec", {})
-    entries = spec.get("revocations", [])
-    kinds = ",".join(dict.fromkeys(str(entry.get("kind", "")) for entry in entries))
-    described = str(spec.get("description", ""))
-    shown = described if len(described) <= _SHOWN else described[: _SHOWN - 3] + "..."
-    return [image.name, len(entries), human_duration(now - image.created_at), kinds, shown]
-
-
 def human_duration(duration: timedelta) -> str:
     """A duration as kubectl writes it (apimachinery's util/duration)."""
-    seconds = int(duration.total_seconds())
+    return human_seconds(int(duration.total_seconds()))
+
+
+def human_seconds(seconds: int) -> str:
+    """The same, of whole seconds."""
     if seconds < 0:
         return "<invalid>" if seconds < -1 else "0s"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400

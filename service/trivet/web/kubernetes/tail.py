@@ -1,7 +1,7 @@
 """The end of the log of changes, read once in this process for all who watch.
 
-A scope that is watched has a feed: its latest changes, and up to which version it knows. One task asks the database a
-few times a second for what is new in all watched scopes. Whoever watches keeps a place of its own and reads on from
+A place that is watched has a feed: its latest changes, and up to which version it knows. One task asks the database a
+few times a second for what is new in all watched places. Whoever watches keeps a place of its own and reads on from
 there; who has fallen behind the feed reads the log itself. So nobody has a queue that could grow or overflow.
 """
 
@@ -12,18 +12,19 @@ import logging
 from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.revocations import observe
-from trivet.authority.revocations.observe import News
+from trivet.authority.follow import News, changes_after, news_of
 from trivet.pki.errors import Refusal
+from trivet.web.kubernetes.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from uuid import UUID
 
     from trivet.authority.context import Authority
-    from trivet.store.changes import Change
+    from trivet.authority.follow import View
+    from trivet.store.changes import Change, Place
 
 _log = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 0.2
@@ -33,7 +34,7 @@ _KEPT: Final = 1000
 
 @dataclass(slots=True)
 class _Feed:
-    """The latest changes of a scope: all after `since`, up to `version`."""
+    """The latest changes of a place: all after `since`, up to `version`."""
 
     since: int
     version: int
@@ -59,25 +60,25 @@ class _Feed:
         """What is new since a version; None where it does not reach back that far."""
         if version < self.since:
             return None
-        found = (
-            [change for change in self.changes if change.version > version] if version < self.version else []
-        )
-        return News(found, max(version, self.version))
+        # From its end, where who watches is.
+        newer = takewhile(lambda change: change.version > version, reversed(self.changes))
+        return News(list(newer)[::-1], max(version, self.version))
 
 
 class Tail:
-    """Reads what is new; to be closed."""
+    """Reads what is new; to be closed. `lines` are the events of all who watch."""
 
     def __init__(self, authority: Authority) -> None:
         """Take the authority; nothing is read until somebody watches."""
+        self.lines = Lines()
         self._authority = authority
-        self._feeds: dict[UUID, _Feed] = {}
+        self._feeds: dict[Place, _Feed] = {}
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
-    def watching(self, scope: UUID, version: int) -> Iterator[None]:
-        """Keep a scope's feed for a while; a new one begins at the version that the scope is at."""
-        feed = self._feeds.setdefault(scope, _Feed(version, version))
+    def watching(self, view: View) -> Iterator[None]:
+        """Keep a place's feed for a while; a new one begins at the version that the place is at."""
+        feed = self._feeds.setdefault(view.place, _Feed(view.version, view.version))
         feed.watchers += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -86,18 +87,18 @@ class Tail:
         finally:
             feed.watchers -= 1
             if not feed.watchers:
-                del self._feeds[scope]
+                del self._feeds[view.place]
 
-    async def after(self, scope: UUID, version: int, seconds: float) -> News:
-        """What has changed in a watched scope since a version; waits for it that long.
+    async def after(self, place: Place, version: int, seconds: float) -> News:
+        """What has changed in a watched place since a version; waits for it that long.
 
         Raises:
             UnavailableError: the database was asked, and is away.
         """
-        feed = self._feeds[scope]
+        feed = self._feeds[place]
         changed, news = feed.changed, feed.after(version)
         if news is None:
-            news = await asyncio.to_thread(observe.changes_after, self._authority, scope, version)
+            news = await asyncio.to_thread(changes_after, self._authority, place, version)
         if news.changes or news.lost:
             return news
         with suppress(TimeoutError):
@@ -115,8 +116,8 @@ class Tail:
         failing = False
         while self._feeds:
             try:
-                places = {scope: feed.version for scope, feed in self._feeds.items()}
-                found = await asyncio.to_thread(observe.news_of, self._authority, places)
+                known = {place: feed.version for place, feed in self._feeds.items()}
+                found = await asyncio.to_thread(news_of, self._authority, known)
             except Refusal as refusal:
                 if not failing:
                     _log.warning("changes cannot be read: %s", refusal.detail)
@@ -124,7 +125,7 @@ class Tail:
                 await asyncio.sleep(_AFTER_FAILURE_SECONDS)
                 continue
             failing = False
-            for scope, news in found.items():
-                if scope in self._feeds and self._feeds[scope].version == places[scope]:
-                    self._feeds[scope].take(news)
+            for place, news in found.items():
+                if place in self._feeds and self._feeds[place].version == known[place]:
+                    self._feeds[place].take(news)
             await asyncio.sleep(_EVERY_SECONDS)

@@ -8,10 +8,9 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.revocations import observe
 from trivet.pki.errors import Refusal
 from trivet.store.changes import ChangeKind
-from trivet.web.kubernetes.answers import rendered
+from trivet.web.kubernetes.answers import included, rendered
 from trivet.web.kubernetes.identity import identify
 from trivet.web.kubernetes.listing import Selection, find, selection_of
 from trivet.web.kubernetes.media import TABLE, form_of
@@ -23,10 +22,10 @@ from trivet.web.tls import ENDING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from uuid import UUID
 
     from starlette.types import Receive, Scope, Send
 
+    from trivet.authority.follow import View
     from trivet.store.changes import Change, ObjectImage
     from trivet.web.kubernetes.call import Call
 
@@ -41,14 +40,13 @@ class Asked:
     """How a watch is to be.
 
     Attributes:
-        present: the version of the scope when it was asked.
+        view: of what, with the version that it was at when it was asked.
         version: after which changes are told.
         initial: the objects that are told first, as if each had just been added.
         marks_initial: whether a bookmark says where those end.
     """
 
-    scope: UUID
-    present: int
+    view: View
     version: int
     initial: tuple[ObjectImage, ...]
     marks_initial: bool
@@ -73,7 +71,9 @@ async def watch(call: Call) -> WatchAnswer:
     if wants_initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
         message = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         raise invalid(call.target, Cause("FieldValueForbidden", message, "resourceVersionMatch"))
-    scope, present = await call.run(observe.watched_scope)
+    view = await call.objects.view(call)
+    if view.username is not None:
+        selection = selection.narrowed("spec.username", view.username)
     # Without a version, or from any (0), what is there now is told first.
     begins_now = is_set(wants_initial) if wants_initial is not None else not version
     if begins_now or version is None:
@@ -81,9 +81,9 @@ async def watch(call: Call) -> WatchAnswer:
         initial = tuple(found.images) if begins_now else ()
         marks = is_set(wants_initial)
         return WatchAnswer(
-            call, Asked(scope, present, found.version, initial, marks, bookmarks, seconds, selection, form)
+            call, Asked(view, found.version, initial, marks, bookmarks, seconds, selection, form)
         )
-    return WatchAnswer(call, Asked(scope, present, version, (), False, bookmarks, seconds, selection, form))  # noqa: FBT003
+    return WatchAnswer(call, Asked(view, version, (), False, bookmarks, seconds, selection, form))  # noqa: FBT003
 
 
 class WatchAnswer:
@@ -144,18 +144,21 @@ class WatchAnswer:
 
     async def _changes(self) -> AsyncGenerator[bytes]:
         asked, tail, version = self._asked, self._call.tail, self._asked.version
-        with tail.watching(asked.scope, asked.present):
+        with tail.watching(asked.view):
             while True:
-                news = await tail.after(asked.scope, version, min(_BOOKMARK_SECONDS, _TRUSTED_SECONDS))
+                news = await tail.after(asked.view.place, version, min(_BOOKMARK_SECONDS, _TRUSTED_SECONDS))
                 await self._check_again()
                 if news.lost:
                     message = f"too old resource version: {version} ({news.version})"
                     yield self._error(expired(message))
                     return
-                for change in news.changes:
-                    event = event_of(change, asked.selection, self._call.target.namespace)
-                    if event is not None:
-                        yield self._event(*event)
+                lines = [
+                    self._shared(*event)
+                    for change in news.changes
+                    if (event := event_of(change, asked.selection, self._call.target.namespace)) is not None
+                ]
+                if lines:  # in one piece: to send costs more than to encode
+                    yield b"".join(lines)
                 version = max(version, news.version)
                 if not news.changes and asked.bookmarks:
                     yield self._bookmark(version, {})
@@ -171,8 +174,16 @@ class WatchAnswer:
         user = await identify(self._call.request)
         if user.caller is None:
             raise StatusError(401, "Unauthorized", "Unauthorized")
-        await replace(self._call, user=user).run(observe.watched_scope)
+        await self._call.objects.view(replace(self._call, user=user))
         self._checked = time.monotonic()
+
+    def _shared(self, kind: ChangeKind, image: ObjectImage) -> bytes:
+        """An event that others are told, too; the first row of a Table has the columns with it."""
+        asked = self._asked
+        if self._with_columns and asked.form == TABLE:
+            return self._event(kind, image)
+        key = (asked.view.place, image.version, kind, asked.form, included(self._call))
+        return self._call.tail.lines.line(key, lambda: self._event(kind, image))
 
     def _event(self, kind: ChangeKind, image: ObjectImage) -> bytes:
         shown = rendered(self._call, image, self._asked.form, with_columns=self._with_columns)
@@ -184,7 +195,8 @@ class WatchAnswer:
         metadata |= {"annotations": annotations} if annotations else {}
         resource = self._call.resource
         if self._asked.form == TABLE:
-            shown = table_of([], resource, self._call.now(), metadata, with_columns=False)
+            objects, now = self._call.objects, self._call.now()
+            shown = table_of([], resource, objects, now, metadata, with_columns=False)
         else:
             shown = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
         return encode({"type": "BOOKMARK", "object": shown}) + b"\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -10,13 +9,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from trivet.authority.access import Permission
-from trivet.authority.approval import decide, fulfil
+from trivet.authority.approval import decide
 from trivet.authority.approval import requests as use_cases
 from trivet.authority.approval.decide import Choice
 from trivet.authority.approval.submission import Submission
 from trivet.authority.approval.submit import submit_request
-from trivet.pki.errors import Fault, InvalidError, Refusal
-from trivet.store.requests import RequestState, StoredRequest
+from trivet.pki.errors import Fault, InvalidError
+from trivet.store.requests import StoredRequest
 from trivet.web.authentication import Authenticated, Caller
 from trivet.web.rest import request_answers, schemas
 from trivet.web.rest.bodies import PKCS10_BODY, read_json, validated
@@ -36,6 +35,7 @@ from trivet.web.rest.negotiation import (
     negotiate,
 )
 from trivet.web.rest.operation import Cursor, IdempotencyKey, IfMatch, Limit, body_of, operation, schema_of
+from trivet.web.settling import settled
 
 router = APIRouter(prefix="/clusters/{cluster}/certificate-requests", tags=["certificate requests"])
 _DECISION = body_of({JSON: schema_of(schemas.RequestDecision)})
@@ -95,15 +95,8 @@ def _span(seconds: int | None) -> timedelta | None:
 
 
 async def _settled(caller: Caller, cluster: str, stored: StoredRequest) -> Response:
-    """Issue for a request that is approved, in the queue that all certificates come from; and show it as it is then."""
-    if stored.state is RequestState.APPROVED:
-        with suppress(
-            Refusal
-        ):  # it stands on the request; and what the queue has no place for is issued soon after
-            requester, wish = await caller.offload(fulfil.wish_for, caller.authority, stored)
-            await caller.issuing(requester, wish)
-        stored = await caller.offload(fulfil.as_it_stands, caller.authority, stored)
-    return await _shown(caller, cluster, stored)
+    """Issue for a request that is approved, and show it as it is then."""
+    return await _shown(caller, cluster, await settled(caller, stored))
 
 
 async def _shown(caller: Caller, cluster: str, stored: StoredRequest) -> Response:

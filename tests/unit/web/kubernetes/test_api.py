@@ -13,8 +13,8 @@ from tests.unit.web.service import Service, service_over
 
 from trivet.authority.access import Role
 from trivet.authority.context import LockoutGuard, Policy
+from trivet.authority.follow import forget_changes
 from trivet.authority.install import OPERATOR
-from trivet.authority.revocations.observe import forget_changes
 from trivet.authority.tokens import create_token, delete_token
 from trivet.web.app import WebOptions
 from trivet.web.kubernetes import watching
