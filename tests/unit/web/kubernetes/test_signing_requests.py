@@ -13,7 +13,7 @@ from tests.support.signing_requests import csr
 from tests.support.world import World
 from tests.unit.web.kubernetes.test_api import BLUE, MERGE, PROTOBUF, TABLE, Api
 from tests.unit.web.kubernetes.test_protobuf import field, unknown
-from tests.unit.web.service import Service, pem
+from tests.unit.web.service import JSON, Service, pem
 
 from trivet.authority.access import Role
 from trivet.authority.approval.bootstrap_tokens import WantedToken, create_bootstrap_token
@@ -535,7 +535,8 @@ def test_all_of_it_on_postgresql(postgres_api: Requests) -> None:
     assert [kind for kind, _ in api.told(f"resourceVersion={version}")] == ["MODIFIED"] * 3 + ["DELETED"]
     for text in ("\x00", "\ud800"):
         api.ask("GET", f"{CSRS}/{'a' + text.encode('utf-8', 'surrogatepass').hex()}", 404)
-        api.ask("POST", CSRS, 422, json=request("two") | {"metadata": {"name": "two", "labels": {"a": text}}})
+        labelled = json.dumps(request("two") | {"metadata": {"name": "two", "labels": {"a": text}}})
+        api.ask("POST", CSRS, 422, headers=JSON, content=labelled)
         api.ask("GET", f"{CSRS}?labelSelector=a%00", 400)
         api.ask("GET", f"{CSRS}?fieldSelector=metadata.name=%00", 200)
 
