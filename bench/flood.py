@@ -69,9 +69,9 @@ def main() -> int:
 
 def _measure(kind: str, url_of: Callable[[str], str], options: argparse.Namespace) -> None:
     asked = pool(_BATCH)
-    quiet, flooded = (_authority(url_of(name)) for name in ("none", "many"))
+    quiet, flooded = (fresh_authority(url_of(name)) for name in ("none", "many"))
     began = perf_counter()
-    _flood(flooded, options.rows)
+    flood(flooded, options.rows)
     _say(f"{kind}: {options.rows} rows in {perf_counter() - began:.0f} s")
     times: dict[str, list[float]] = {}
     for _ in range(options.rounds):
@@ -85,7 +85,8 @@ def _measure(kind: str, url_of: Callable[[str], str], options: argparse.Namespac
         authority.database.dispose()
 
 
-def _authority(url: str) -> Authority:
+def fresh_authority(url: str) -> Authority:
+    """Trivet over an empty database, with one cluster."""
     key = KeyEncryptionKey(secrets.token_bytes(32))
     authority = Authority(Database(url), Keyring(key), key, lambda: datetime.now(UTC), secrets.randbits)
     migrate.upgrade(authority.database)
@@ -97,7 +98,7 @@ def _authority(url: str) -> Authority:
     return authority
 
 
-def _flood(authority: Authority, rows: int) -> None:
+def flood(authority: Authority, rows: int) -> None:
     """Copy one request that was really submitted, again and again."""
     wanted = Submission(_PROFILE, pool(1)[0].pem, pool(1)[0].node)
     submit_request(authority, OPERATOR, _CLUSTER, wanted)

@@ -20,6 +20,7 @@ from tests.support.served import Served, serving, set_up
 
 GOLDEN = Path(__file__).parents[1] / "golden/kubectl"
 SAMPLE = Path(__file__).parents[1] / "vectors/renew-revocation.yaml"
+PAIR = {"client-certificate": "crt", "client-key": "key"}
 WATCHED = "custom-columns=NAME:.metadata.name,CONDITION:.status.conditions[*].type"
 KUBECTLS = found_kubectls()
 NEWEST = max(KUBECTLS, default=(0, 0))
@@ -175,7 +176,8 @@ def kubectl_for(version: tuple[int, int], served: Served, cluster: str) -> Kubec
         "bootstrap": {"token": served.make_bootstrap_token(cluster)},
         "elsewhere": {"token": served.make_token("admin", other)},
         "stranger": {"token": "trivet_" + "x" * 43},
-        "node": node_credentials(served, cluster, folder),
+        "node": node_credentials(served, cluster, folder, "node"),
+        "kubelet": {name: str(folder / f"kubelet.{end}") for name, end in PAIR.items()},
     }
     server = f"{served.url}/kubernetes/{cluster}"
     kubectl = make_kubectl(KUBECTLS[version], folder, server, served.service_ca, users)
@@ -187,9 +189,9 @@ def kubectl_for(version: tuple[int, int], served: Served, cluster: str) -> Kubec
     return kubectl
 
 
-def node_credentials(served: Served, cluster: str, folder: Path) -> dict[str, str]:
+def node_credentials(served: Served, cluster: str, folder: Path, name: str) -> dict[str, str]:
     """Issue a kubelet's certificate, and name it in the kubeconfig."""
-    key, request = folder / "node.key", folder / "node.csr"
+    key, request = folder / f"{name}.key", folder / f"{name}.csr"
     command = "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj"
     subject = "/O=system:nodes/CN=system:node:node-1"
     subprocess.run(
@@ -199,8 +201,8 @@ def node_credentials(served: Served, cluster: str, folder: Path) -> dict[str, st
         body = {"profile": "kubelet-client", "node": "node-1", "csr": request.read_text()}
         made = client.post(f"/api/v1/clusters/{cluster}/certificates", json=body)
     assert made.status_code == 201, made.text
-    (folder / "node.crt").write_text(made.json()["certificate"])
-    return {"client-certificate": str(folder / "node.crt"), "client-key": str(key)}
+    (folder / f"{name}.crt").write_text(made.json()["certificate"])
+    return {"client-certificate": str(folder / f"{name}.crt"), "client-key": str(key)}
 
 
 def transcript(kubectl: Kubectl, commands: str, cluster: str) -> str:
@@ -239,6 +241,7 @@ def test_every_kubectl_finds_an_api_server_that_it_knows(version: tuple[int, int
     if version == NEWEST:
         compare("detailed", version, transcript(kubectl, DETAILED, cluster))
     write_files(kubectl.folder)
+    node_credentials(served, cluster, kubectl.folder, "kubelet")  # the node's own is revoked by now
     compare("requests", version, transcript(kubectl, REQUESTS, cluster))
     if version == NEWEST:
         compare("requests-detailed", version, transcript(kubectl, DETAILED_REQUESTS, cluster))

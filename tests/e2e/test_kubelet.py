@@ -141,5 +141,5 @@ def test_what_is_denied_failed_or_deleted_ends_the_wait(
 
 def test_a_kubelet_is_told_why_where_its_request_is_refused(served: Served, tmp_path: Path) -> None:
     node = kubelet(served, tmp_path, "Not_A_Name")
-    with pytest.raises(Ended, match="node name"):
+    with pytest.raises(Ended, match="name of a node"):
         node.bootstrap()

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
 from sqlalchemy import Connection
 from tests.support.clock import START, Clock
 from tests.support.revocation_objects import renew_revocation
 from tests.support.rows import new_id
+from tests.support.signing_requests import csr
 from tests.support.world import World, make_authority, prepare_database
 
+from trivet.authority.approval.collect import collect
+from trivet.authority.approval.decide import Choice, approve_request, deny_request
+from trivet.authority.approval.fulfil import fulfil
+from trivet.authority.approval.observe import view as requests_view
+from trivet.authority.approval.relabel import Relabelling, relabel_request
+from trivet.authority.approval.requests import delete_request
+from trivet.authority.approval.submission import Submission
+from trivet.authority.approval.submit import submit_request
 from trivet.authority.follow import changes_after
 from trivet.authority.install import OPERATOR
 from trivet.authority.revocations.observe import view
 from trivet.authority.revoke import create_revocation, delete_revocation, replace_revocation
+from trivet.pki.errors import ConflictError
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.store import changes, manifests
 from trivet.store.changes import (
@@ -27,6 +40,9 @@ from trivet.store.changes import (
     Place,
 )
 from trivet.store.manifests import Manifest
+
+if TYPE_CHECKING:
+    from trivet.authority.context import Authority
 
 
 def change(version: int, kind: ChangeKind = ChangeKind.ADDED) -> Change:
@@ -116,3 +132,74 @@ def _write(url: str, clock: Clock, number: int) -> None:
         )
         delete_revocation(authority, OPERATOR, "blue", wanted.namespace, name)
     authority.database.dispose()
+
+
+def test_who_watches_requests_misses_nothing_and_sees_nothing_twice(database_url: str) -> None:
+    clock = Clock()
+    prepare_database(database_url, clock)
+    world = World(make_authority(database_url, clock), clock)
+    world.make_cluster()
+    reader = make_authority(database_url, clock)
+    watched = requests_view(reader, OPERATOR, "blue")
+    writers = [threading.Thread(target=_decide, args=(database_url, clock, number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    seen: list[Change] = []
+    version = watched.version
+    while any(writer.is_alive() for writer in writers) or version < _present(reader):
+        news = changes_after(reader, watched.place, version)
+        assert not news.lost
+        seen += news.changes
+        version = news.version
+    for writer in writers:
+        writer.join()
+    assert [entry.version for entry in seen] == list(range(1, len(seen) + 1))
+    steps = Counter(entry.kind for entry in seen)
+    # Of each of the nine: made; approved, issued and labelled; removed.
+    assert steps == {ChangeKind.ADDED: 9, ChangeKind.MODIFIED: 27, ChangeKind.DELETED: 9}
+    for authority in (world.authority, reader):
+        authority.database.dispose()
+
+
+def _present(authority: Authority) -> int:
+    return requests_view(authority, OPERATOR, "blue").version
+
+
+def _decide(url: str, clock: Clock, number: int) -> None:
+    """Take requests through their steps, some of which change nothing, as another process would."""
+    authority = make_authority(url, clock)
+    for turn in range(3):
+        name = f"request-{number}-{turn}"
+        wanted = Submission("scheduler", csr(key=number), name=name)
+        for _ in range(2):
+            submit_request(authority, OPERATOR, "blue", wanted, idempotency_key=name)
+        choice = Choice("blue", name)
+        approved = approve_request(authority, OPERATOR, choice)
+        approve_request(authority, OPERATOR, choice)
+        for _ in range(2):
+            fulfil(authority, approved)
+        with pytest.raises(ConflictError):
+            deny_request(authority, OPERATOR, choice)
+        for _ in range(2):
+            relabel_request(authority, OPERATOR, "blue", name, Relabelling({"turn": str(turn)}))
+        delete_request(authority, OPERATOR, "blue", name)
+    authority.database.dispose()
+
+
+def test_requests_of_many_clusters_are_collected_each_under_a_version_of_its_own(database_url: str) -> None:
+    clock = Clock()
+    prepare_database(database_url, clock)
+    world = World(make_authority(database_url, clock), clock)
+    for cluster in ("blue", "red", "green"):
+        world.make_cluster(cluster)
+    for number, cluster in enumerate(("blue", "red", "blue", "red", "blue")):
+        wanted = Submission("scheduler", csr(), name=f"request-{number}")
+        submit_request(world.authority, OPERATOR, cluster, wanted)
+    clock.advance(days=1, seconds=1)
+    assert collect(world.authority, lambda _: None)
+    for cluster, made in (("blue", 3), ("red", 2), ("green", 0)):
+        place = requests_view(world.authority, OPERATOR, cluster).place
+        news = changes_after(world.authority, place, 0)
+        assert [entry.version for entry in news.changes] == list(range(1, 2 * made + 1))
+        assert [entry.kind for entry in news.changes[made:]] == [ChangeKind.DELETED] * made
+    world.authority.database.dispose()

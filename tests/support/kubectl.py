@@ -106,6 +106,7 @@ def make_kubectl(
 
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000( UTC)?)?"), "TIME"),
+    (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000"), "TIME"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"https://127\.0\.0\.1:\d+"), "https://SERVER"),
     (re.compile(r"(?m)(?<=\s)(?:\d+[smhd]){1,2}(?:[ \t]{2,}|[ \t]*$)"), "AGE   "),

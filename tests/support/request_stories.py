@@ -63,12 +63,12 @@ get csr jane --subresource=status -o jsonpath={.status.conditions[0].reason}
 ! patch csr jane --subresource=approval -p '{"status":{"conditions":[]}}'
 create -f generated.yaml
 get csr --chunk-size=1 -o custom-columns=SIGNER:.spec.signerName --sort-by=.metadata.name
---context=node create -f next.yaml
---context=node get csr next -o jsonpath={.spec.username}
-! --context=node create -f foreign.yaml
-! --context=auditor certificate approve jane
+--context=kubelet create -f next.yaml
+--context=kubelet get csr next -o jsonpath={.spec.username}
+! --context=kubelet create -f foreign.yaml
 ! --context=approver create -f joe.yaml
 create -f joe.yaml
+! --context=auditor certificate approve joe
 --context=approver certificate approve joe
 ! --context=auditor delete csr joe
 explain csr.status

@@ -57,7 +57,7 @@ async def create(call: Call) -> Response:
     found = await read_body(call.request, call.resource.kind)
     document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
     metadata = document["metadata"]
-    if "name" not in metadata and metadata.get("generateName"):
+    if not metadata.get("name") and metadata.get("generateName"):  # in protobuf an empty name is written, too
         random = call.caller.authority.random_bits(_RANDOM_BITS)
         metadata["name"] = generated_name(metadata["generateName"], random)
     if resource_version_of(document):

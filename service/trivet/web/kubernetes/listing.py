@@ -154,7 +154,7 @@ async def _continued(call: Call) -> tuple[int | None, tuple[str, str] | None]:
     token = call.request.query_params.get("continue")
     if not token:
         return None, None
-    version, after = _read_token(token)
+    version, after = read_token(token)
     view = await call.objects.view(call)
     news = await call.caller.offload(changes_after, call.caller.authority, view.place, version)
     if news.lost:
@@ -166,7 +166,12 @@ def _token(version: int, after: tuple[str, str]) -> str:
     return base64.urlsafe_b64encode(json.dumps([version, *after]).encode()).rstrip(b"=").decode()
 
 
-def _read_token(token: str) -> tuple[int, tuple[str, str]]:
+def read_token(token: str) -> tuple[int, tuple[str, str]]:
+    """Version and place of a continue token.
+
+    Raises:
+        StatusError: it is none.
+    """
     try:
         padded = token[:_LONGEST_TOKEN].encode("ascii") + b"=" * (-min(len(token), _LONGEST_TOKEN) % 4)
         version, namespace, name = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))

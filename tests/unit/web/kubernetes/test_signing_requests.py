@@ -244,6 +244,8 @@ def test_a_name_is_taken_once_and_one_is_made_up_where_there_is_none(api: Reques
     made = api.ask("POST", CSRS, 201, json=nameless).json()["metadata"]
     assert made["generateName"] == "csr-"
     assert len(made["name"]) == len("csr-") + 5
+    nameless["metadata"] = {"name": "", "generateName": "csr-"}
+    api.ask("POST", CSRS, 201, json=nameless)
 
 
 @pytest.mark.parametrize(
