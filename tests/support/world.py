@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,8 +51,11 @@ def make_authority(
     random_bits: Callable[[int], int] = secrets.randbits,
 ) -> Authority:
     """Put an Authority together; its database is neither migrated nor installed."""
+    database = Database(url)
+    # Tests that end with their connections open would have them collected in the midst of another one.
+    weakref.finalize(database, database.engine.dispose)
     return Authority(
-        Database(url),
+        database,
         Keyring(key_encryption_key),
         key_encryption_key,
         clock,  # type: ignore[arg-type]  # tests hand over clocks of their own

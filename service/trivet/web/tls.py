@@ -24,6 +24,8 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from trivet.web.writes import JoinedWrites
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -91,47 +93,60 @@ class PeerCertificateProtocol(HttpToolsProtocol):
 
     Attributes:
         request_seconds: how long a connection may take to send the headers of a request.
+        body_seconds: how long it may take from there to the end of the body.
     """
 
     request_seconds = 10.0
+    body_seconds = 60.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the peer's certificate, once: without renegotiation it cannot change."""
-        super().connection_made(transport)
-        self._await_request()
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
         self._ending = asyncio.Event()
         over_tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._peer = over_tls.getpeercert(binary_form=True) if over_tls else None
         self._extensions = {"tls": _tls_extension(over_tls, self._peer)} if over_tls else {}
+        self._is_in_body = False
+        self._awaited_since: float | None = self.loop.time()
+        self._look_after()
 
-    def _await_request(self) -> None:
-        # uvicorn waits without end for a first request and for slow headers; connections are not free.
-        self._deadline = self.loop.call_later(self.request_seconds, self.transport.close)
+    def _look_after(self) -> None:
+        """See now and then that what is awaited comes; one timer a connection, as one a request would cost more."""
+        longest = self.body_seconds if self._is_in_body else self.request_seconds
+        if self._awaited_since is not None and self.loop.time() - self._awaited_since >= longest:
+            # uvicorn waits without end for a first request and for slow headers; connections are not free.
+            self.transport.close()
+        else:
+            self._glance = self.loop.call_later(self.request_seconds / 4, self._look_after)
 
-    def on_headers_complete(self) -> None:
-        """Go on; the headers came in time."""
-        self._deadline.cancel()
-        super().on_headers_complete()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._glance.cancel()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """End the connection after the answer in hand, and let that know."""
         self._ending.set()
         super().shutdown()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
     def on_message_begin(self) -> None:
         """Begin a scope with what is known of the peer."""
-        self._deadline.cancel()
-        self._await_request()
+        self._awaited_since, self._is_in_body = self.loop.time(), False
         super().on_message_begin()
         scope = cast("dict[str, Any]", self.scope)
         scope[PEER_CERTIFICATE] = self._peer
         scope[ENDING] = self._ending
         scope["extensions"] = scope.get("extensions", {}) | self._extensions
+
+    def on_headers_complete(self) -> None:
+        """Go on; the headers came in time."""
+        self._awaited_since, self._is_in_body = self.loop.time(), True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Go on; nothing is awaited until the next request, for which uvicorn has a timer."""
+        self._awaited_since = None
+        super().on_message_complete()
 
 
 def _tls_extension(over_tls: ssl.SSLObject, peer: bytes | None) -> dict[str, Any]:

@@ -473,6 +473,14 @@ def test_a_connection_that_does_not_ask_in_time_is_closed(
         assert idle.recv(1) == b""
 
 
+def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    monkeypatch.setattr(PeerCertificateProtocol, "body_seconds", 0.4)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+        assert slow.recv(12) == b""
+
+
 def test_a_request_may_take_its_time_once_its_headers_came(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
     with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:

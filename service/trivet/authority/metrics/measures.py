@@ -149,9 +149,9 @@ def requests_collected(count: int) -> None:
     meters.COLLECTED.inc(count)
 
 
-def ocsp_answered(result: str) -> None:
-    """Count an OCSP request, by what was said of the certificate, or why nothing was said."""
-    _ocsp(result).inc()
+def ocsp_answered(result: str, count: int = 1) -> None:
+    """Count OCSP requests, by what was said of the certificate, or why nothing was said."""
+    _ocsp(result).inc(count)
 
 
 @cache
@@ -159,9 +159,9 @@ def _ocsp(result: str) -> Counter:
     return meters.OCSP.labels(result)
 
 
-def ocsp_recalled() -> None:
-    """Count an OCSP request that was answered with what was signed before."""
-    meters.OCSP_RECALLED.inc()
+def ocsp_recalled(count: int) -> None:
+    """Count OCSP requests that were answered with what was signed before."""
+    meters.OCSP_RECALLED.inc(count)
 
 
 def proof_is_damaged() -> None:

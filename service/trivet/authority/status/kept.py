@@ -62,9 +62,11 @@ class KeptAnswers:
             generation: (signers[generation], (versions[place.scope], of_all))
             for generation, place in places.items()
         }
-        return [
+        recalled = [
             self._holding(question, one, standing, now) for question, one in zip(questions, kept, strict=True)
         ]
+        measures.ocsp_recalled(len(recalled) - recalled.count(None))
+        return recalled
 
     def _signer(self, place: Answerable, now: datetime) -> UUID | None:
         try:
@@ -84,5 +86,4 @@ class KeptAnswers:
         if (kept.responder, kept.versions) != standing[kept.place.generation.id]:
             return None
         self._kept.move_to_end(question)
-        measures.ocsp_recalled()
         return kept.reply

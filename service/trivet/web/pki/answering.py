@@ -7,9 +7,11 @@ which asks the database once. A lone request does not wait for company.
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
+from collections import Counter, deque
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trivet.authority.metrics import measures
@@ -22,89 +24,110 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.authority.status.replies import Question, Reply
 
-_log = logging.getLogger(__name__)
-
 PATIENCE_SECONDS: Final = 8.0  # clients of OCSP give up sooner than those who want a certificate
 LONGEST_QUEUE: Final = 1024
 LARGEST_BATCH: Final = 32
 
+_GLANCE_SECONDS: Final = 0.5
+
 
 class _Waiting(NamedTuple):
     question: Question
-    loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Reply]
+    since: float
+
+
+class _Batch(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    members: Sequence[_Waiting]
 
 
 class Answering:
-    """Answers OCSP requests on a thread of its own."""
+    """Answers OCSP requests on a thread of its own. Called from one event loop."""
 
     def __init__(self, authority: Authority) -> None:
-        """Open the queue; the thread begins with the first request."""
+        """The thread begins with the first request."""
         self._desk = OcspDesk(authority)
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gathered: deque[_Waiting] = deque()
+        self._in_hand: Sequence[_Waiting] = ()
+        self._is_about_to_begin = False
+        self._looks_after = False
 
     async def __call__(self, question: Question) -> Reply:
         """Wait for the answer; `tryLater` where too many wait or none comes in time."""
-        if self._waiting.qsize() >= LONGEST_QUEUE:
-            measures.turned_away()
-            return TRY_LATER
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ocsp", daemon=True)
-            self._thread.start()
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._open(loop)
+        if len(self._gathered) >= LONGEST_QUEUE:
+            measures.turned_away()
+            measures.ocsp_answered(TRY_LATER.result)
+            return TRY_LATER
         answer: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.put(_Waiting(question, loop, answer))
-        patience = loop.call_later(PATIENCE_SECONDS, _give_up, answer)
-        try:
-            return await answer
-        finally:
-            patience.cancel()
+        self._gathered.append(_Waiting(question, answer, loop.time()))
+        if not self._in_hand and not self._is_about_to_begin:
+            # At the end of this turn of the loop, so that all that it has received come along.
+            self._is_about_to_begin = True
+            loop.call_soon(self._begin, loop)
+        return await answer
 
     def close(self) -> None:
-        """Answer what waits, and end the thread."""
-        self._waiting.put(None)
+        """Answer the batch in hand, and end the thread."""
+        self._batches.put(None)
         if self._thread is not None:
             self._thread.join()
 
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ocsp", daemon=True)
+            self._thread.start()
+        # Whoever waited in another loop has ended with it.
+        self._loop, self._gathered, self._in_hand = loop, deque(), ()
+        self._is_about_to_begin = self._looks_after = False
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over what has gathered."""
+        self._is_about_to_begin = False
+        wanted = (one for one in iter(self._next, None) if not one.answer.done())
+        self._in_hand = list(islice(wanted, LARGEST_BATCH))
+        if self._in_hand:
+            self._batches.put(_Batch(loop, self._in_hand))
+            self._look_after(loop)
+
+    def _next(self) -> _Waiting | None:
+        return self._gathered.popleft() if self._gathered else None
+
+    def _settle(self, batch: _Batch, replies: Sequence[Reply]) -> None:
+        """Give the answers of a batch, and begin the next one."""
+        if batch.loop is not self._loop:
+            return
+        for one, reply in zip(batch.members, replies, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(reply)
+        for result, count in Counter(reply.result for reply in replies).items():
+            measures.ocsp_answered(result, count)
+        self._in_hand, self._is_about_to_begin = (), True
+        batch.loop.call_soon(self._begin, batch.loop)
+
+    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        """While a batch is in hand, see now and then that nobody waits too long: the database may hang."""
+        if not self._looks_after:
+            self._looks_after = True
+            loop.call_later(min(_GLANCE_SECONDS, PATIENCE_SECONDS), self._glance, loop)
+
+    def _glance(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looks_after = False
+        latest = loop.time() - PATIENCE_SECONDS
+        for one in (*self._in_hand, *self._gathered):
+            if one.since <= latest and not one.answer.done():
+                one.answer.set_result(TRY_LATER)
+        if self._in_hand:
+            self._look_after(loop)
+
     def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            batch, is_last = self._next_batch()
-            if batch:
-                replies = self._desk.answer([one.question for one in batch])
-                _deliver(batch, replies)
-
-    def _next_batch(self) -> tuple[list[_Waiting], bool]:
-        """Wait for one, then take all that are there and still wanted."""
-        batch: list[_Waiting] = []
-        taken = self._waiting.get()
-        while taken is not None:
-            if not taken.answer.done():
-                batch.append(taken)
-            if len(batch) >= LARGEST_BATCH:
-                return batch, False
-            try:
-                taken = self._waiting.get_nowait()
-            except queue.Empty:
-                return batch, False
-        return batch, True
-
-
-def _give_up(answer: asyncio.Future[Reply]) -> None:
-    if not answer.done():
-        answer.set_result(TRY_LATER)
-
-
-def _deliver(batch: Sequence[_Waiting], replies: Sequence[Reply]) -> None:
-    for loop in {one.loop for one in batch}:
-        try:
-            loop.call_soon_threadsafe(_settle, loop, batch, replies)
-        except RuntimeError:  # the loop was closed, so nobody waits there
-            continue
-
-
-def _settle(loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], replies: Sequence[Reply]) -> None:
-    for one, reply in zip(batch, replies, strict=True):
-        if one.loop is loop and not one.answer.done():
-            one.answer.set_result(reply)
+        for batch in iter(self._batches.get, None):
+            replies = self._desk.answer([one.question for one in batch.members])
+            with suppress(RuntimeError):  # the loop was closed, so nobody waits there
+                batch.loop.call_soon_threadsafe(self._settle, batch, replies)

@@ -6,10 +6,8 @@ a histogram) would cost more than the answer. Requests are counted (`trivet_ocsp
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import re
-from contextlib import suppress
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 MAX_AGE_SECONDS: Final = 300
 """How long caches on the way may hold an answer: for so long a revocation may be hidden from those behind them."""
 
-_BODY_SECONDS: Final = 10.0
 _NOT_MODIFIED: Final = 304
 _PATH: Final = re.compile(
     r"/pki/([a-z0-9.-]{1,63})/([a-z-]{1,20})/([0-9a-f]{2,64})/ocsp(?:/(.*))?", re.DOTALL
@@ -58,36 +55,39 @@ class OcspRoute:
         method, place, in_path = scope["method"], Place(*match.group(1, 2, 3)), match[4]
         if method == "POST" and in_path is None:
             body = await _body(receive)
-            reply = MALFORMED if body is None else await self._answering(Question(place, body))
+            reply = await self._reply(place, body)
             headers = [_NOT_KEPT]
         elif method == "GET" and in_path is not None:
             body = _decoded(in_path)
-            reply = MALFORMED if body is None else await self._answering(Question(place, body))
+            reply = await self._reply(place, body)
             headers = _caching(reply)
         else:
             await _send(send, 405, [(b"allow", b"POST" if in_path is None else b"GET")], b"")
             return
-        measures.ocsp_answered(reply.result)
         if reply is TRY_LATER:
             headers.append((b"retry-after", b"5"))
-        if reply.etag and _is_known(scope, reply.etag) and method == "GET":
+        if method == "GET" and reply.etag and _is_known(scope, reply.etag):
             await _send(send, _NOT_MODIFIED, headers, b"")
         else:
             await _send(send, 200, [_MEDIA_TYPE, *headers], reply.body)
 
+    async def _reply(self, place: Place, body: bytes | None) -> Reply:
+        if body is None:
+            measures.ocsp_answered(MALFORMED.result)
+            return MALFORMED
+        return await self._answering(Question(place, body))
+
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body; None where it is too large, or does not come."""
-    body = bytearray()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_BODY_SECONDS):
-            while len(body) <= MAX_REQUEST_BYTES:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return None
-                body += message.get("body", b"")
-                if not message.get("more_body", False):
-                    return bytes(body)
+    """The body; None where it is too large. One that does not come ends with its connection (`web.tls`)."""
+    body: bytes = b""
+    while len(body) <= MAX_REQUEST_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
     return None
 
 
