@@ -58,7 +58,7 @@ def exposition(
         *_whole(node, tallies, now),
         *_lists(lists or {}),
     ]
-    return "".join(line for family in families for line in _family(*family))
+    return "".join(line for family in families for line in family_lines(*family))
 
 
 Family = tuple[str, str, str, list[Sample]]
@@ -184,7 +184,8 @@ def _of(name: str, value: float) -> Sample:
     return {"certificate": name}, float(value)
 
 
-def _family(name: str, kind: str, words: str, samples: Iterable[Sample]) -> Iterator[str]:
+def family_lines(name: str, kind: str, words: str, samples: Iterable[Sample]) -> Iterator[str]:
+    """One metric as text, with its samples; nothing where there are none."""
     lines = [f"trivet_{name}{_labels(labels)} {_number(value)}\n" for labels, value in samples]
     if lines:
         yield f"# HELP trivet_{name} {words}\n# TYPE trivet_{name} {kind}\n"

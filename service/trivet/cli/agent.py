@@ -76,13 +76,13 @@ def agent(
     from trivet.agent.files import FileFaultError
 
     settings = client_settings(context)
-    address = _address(metrics_listen) if metrics_listen is not None else None
+    address = address_of(metrics_listen) if metrics_listen is not None else None
     with ExitStack() as stack:
         try:
             stack.enter_context(only_agent(root))
         except FileFaultError as fault:
             raise CommandError(str(fault)) from fault
-        publish = _publisher(stack, metrics_file, address)
+        publish = publisher(stack, metrics_file, address)
         looks_after = _composed(settings, mode, plan, root, publish, by_message=message, spread=not once)
         looks_after.signals.listen()
         if not once:
@@ -146,7 +146,12 @@ def _plan(path: Path, mode: Mode) -> CertificatePlan:
     return plan
 
 
-def _address(text: str) -> tuple[str, int]:
+def address_of(text: str) -> tuple[str, int]:
+    """Where metrics are shown, as an option says it.
+
+    Raises:
+        CommandError: it is no port, nor an address and a port.
+    """
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     try:
@@ -162,7 +167,12 @@ def _address(text: str) -> tuple[str, int]:
     return host, number
 
 
-def _publisher(stack: ExitStack, file: Path | None, address: tuple[str, int] | None) -> Callable[[str], None]:
+def publisher(stack: ExitStack, file: Path | None, address: tuple[str, int] | None) -> Callable[[str], None]:
+    """What takes metrics, and gives them to a file, a port, or both.
+
+    Raises:
+        CommandError: the port is taken.
+    """
     from trivet.agent.publishing import MetricsPort, write_metrics
 
     takers: list[Callable[[str], None]] = []

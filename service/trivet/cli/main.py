@@ -36,6 +36,7 @@ from trivet.cli.renew import renew
 from trivet.cli.repair_node import repair_node
 from trivet.cli.revoke import revoke
 from trivet.cli.serve import openapi, serve
+from trivet.cli.signer import signer
 
 SERVER_PACKAGES = frozenset(
     {"alembic", "fastapi", "fastapi_offline", "OpenSSL", "orjson", "sqlalchemy", "uvicorn"}
@@ -61,6 +62,7 @@ app.add_typer(plan.app)
 app.command()(provision)
 app.command()(check_expiration)
 app.command()(agent)
+app.command()(signer)
 app.command()(repair_node)
 app.add_typer(certificates.app)
 app.add_typer(requests.app)
