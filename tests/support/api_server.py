@@ -118,11 +118,21 @@ class ApiServer:
         self.change(CSRS, name, status={**found.get("status", {}), "conditions": conditions})
 
     def request(
-        self, name: str, request: bytes, signer_name: str, usages: tuple[str, ...] = (), **spec: Any
-    ) -> Object:  # noqa: ANN401
+        self,
+        name: str,
+        request: bytes,
+        signer_name: str,
+        usages: tuple[str, ...] = (),
+        **spec: Any,  # noqa: ANN401
+    ) -> Object:
         pem = x509.load_der_x509_csr(request).public_bytes(Encoding.PEM)
-        whole = {"request": base64.b64encode(pem).decode(), "signerName": signer_name,
-                 "usages": list(usages or ("digital signature", "client auth")), "username": "system:bootstrap:abcdef", **spec}  # fmt: skip
+        whole = {
+            "request": base64.b64encode(pem).decode(),
+            "signerName": signer_name,
+            "usages": list(usages or ("digital signature", "client auth")),
+            "username": "system:bootstrap:abcdef",
+            **spec,
+        }
         return self.add(CSRS, {"metadata": {"name": name}, "spec": whole, "status": {}})
 
     def forget(self) -> None:
@@ -136,9 +146,9 @@ class ApiServer:
         """Move the version on without a change, and tell watchers of it."""
         with self._changed:
             self.version += 1
-            for plural in KINDS:
-                bare = {"kind": KINDS[plural], "apiVersion": f"{GROUPS[plural]}/v1",
-                        "metadata": {"resourceVersion": str(self.version), "creationTimestamp": None}, "spec": {}, "status": {}}  # fmt: skip
+            metadata = {"resourceVersion": str(self.version), "creationTimestamp": None}
+            for plural, kind in KINDS.items():
+                bare = {"kind": kind, "apiVersion": f"{GROUPS[plural]}/v1", "metadata": metadata, "spec": {}}
                 self.history.append((self.version, plural, "BOOKMARK", bare))
             self._changed.notify_all()
 
@@ -224,8 +234,10 @@ class ApiServer:
             raise status(400, "BadRequest", "Object 'Kind' is missing")
         for member in ("resourceVersion", "uid"):
             if sent["metadata"].get(member) != found["metadata"][member]:
-                words = (f'Operation cannot be fulfilled on {plural}.{GROUPS[plural]} "{name}": the object has been modified;'
-                         " please apply your changes to the latest version and try again")  # fmt: skip
+                words = (
+                    f'Operation cannot be fulfilled on {plural}.{GROUPS[plural]} "{name}": the object has been'
+                    " modified; please apply your changes to the latest version and try again"
+                )
                 raise status(409, "Conflict", words, name, group=GROUPS[plural], kind=plural)
         before, after = found.get("status") or {}, sent.get("status") or {}
         if plural == CSRS:
@@ -259,7 +271,7 @@ class ApiServer:
                 return
             while datetime.now(UTC) < until:
                 with self._changed:
-                    self._changed.wait_for(lambda: self.version > last or self._round != began, 1)
+                    self._changed.wait_for(lambda at=last: self.version > at or self._round != began, 1)  # type: ignore[misc]
                     if self._round != began:
                         yield b'{"type":"MODIFI'
                         return
@@ -297,7 +309,7 @@ def _split(key: str) -> tuple[str, str]:
     return namespace, name
 
 
-def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
+def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901  a class within
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,8 @@ from trivet.bootstrap.initialise import Installation
 from trivet.client import Client, Endpoint
 from trivet.pki.kubernetes import PROFILES
 from trivet.signer.composition import compose
-from trivet.signer.runner import Controller, Signer
+from trivet.signer.record import Record
+from trivet.signer.runner import Signer
 
 SIGNER_NAMES = {profile.signer_name: profile for profile in PROFILES.values() if profile.signer_name}
 
@@ -87,27 +88,24 @@ class Bench:
         self.endpoint = replace(self.endpoint, url="https://127.0.0.1:1")
 
 
+def recorded() -> Record:
+    """A log in memory."""
+    return Record(Journal("trivet-signer", StringIO(), Clock()))
+
+
 @pytest.fixture
-def bench(admin: Endpoint, tmp_path: Path) -> Iterator[Bench]:
+def api(tmp_path: Path) -> Iterator[ApiServer]:
+    with api_server(tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+def bench(admin: Endpoint, api: ApiServer) -> Iterator[Bench]:
     name = f"living-{next(_numbers)}"
     with Client(admin) as trivet:
         trivet.clusters.create(name, endpoint=f"api.{name}.example")
         secret = trivet.tokens.create("signer", cluster=name)["secret"]
-    with api_server(tmp_path) as api:
-        bench = Bench(api, admin, name, replace(admin, token=secret), api.kubeconfig())
-        yield bench
-        for signer in bench.made:
-            signer.close()
-
-
-@pytest.fixture
-def drain() -> Callable[[Controller], int]:
-    """Have everything done that is due; give how many things that was."""
-
-    def work(controller: Controller) -> int:
-        done = 0
-        while controller.attend_next():
-            done += 1
-        return done
-
-    return work
+    bench = Bench(api, admin, name, replace(admin, token=secret), api.kubeconfig())
+    yield bench
+    for signer in bench.made:
+        signer.close()

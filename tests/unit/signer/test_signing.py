@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,6 @@ from tests.support.api_server import CSRS, Answer, status
 from tests.support.signing_requests import csr
 from tests.unit.signer.conftest import Bench
 
-from trivet.client.errors import ProblemError
 from trivet.pki.kubernetes import PROFILES
 
 CLIENT = "kubernetes.io/kube-apiserver-client"
@@ -161,10 +161,16 @@ def test_what_the_signer_name_does_not_allow_fails_for_good(
 
 
 def test_a_revoked_name_fails_with_the_entry_that_names_it(bench: Bench) -> None:
-    manifest = b"""{"apiVersion": "certificates.microsoft.com/v1", "kind": "RenewRevocation", "metadata": {"name": "stolen"},
-        "spec": {"revocations": [{"kind": "CommonName", "commonName": "system:node:node-1"}]}}"""
+    manifest = json.dumps(
+        {
+            "apiVersion": "certificates.microsoft.com/v1",
+            "kind": "RenewRevocation",
+            "metadata": {"name": "stolen"},
+            "spec": {"revocations": [{"kind": "CommonName", "commonName": "system:node:node-1"}]},
+        }
+    )
     with bench.trivet() as trivet:
-        trivet.revocations.create(bench.cluster, manifest)
+        trivet.revocations.create(bench.cluster, manifest.encode())
     ask(bench)
     assert bench.run()
     failure = failure_of(bench)
@@ -236,7 +242,7 @@ def test_an_answer_for_another_key_is_not_written(bench: Bench, monkeypatch: pyt
         wrong = trivet.certificates.issue(bench.cluster, "kubelet-client", other)["certificate"]
     asking = signer.controllers[0].work.asking  # type: ignore[attr-defined]
     for answer in (wrong, "nonsense"):
-        monkeypatch.setattr(asking, "certificate", lambda wish, answer=answer: answer)
+        monkeypatch.setattr(asking, "certificate", lambda _, answer=answer: answer)
         bench.steady += 300
         signer.run_once()
     assert certificate_of(bench) is None
@@ -337,11 +343,11 @@ def test_a_defect_ends_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     signer = bench.signer(mirrors=False)
     (controller,) = signer.controllers
 
-    def broken(key: str) -> None:
-        raise ProblemError if key == "" else KeyError(key)
+    def broken(_: object, key: str) -> None:
+        raise KeyError(key)
 
     with monkeypatch.context() as broke:
-        broke.setattr(type(controller.work), "attend", lambda self, key: broken(key))
+        broke.setattr(type(controller.work), "attend", broken)
         assert not signer.run_once()
     (line,) = bench.log("fault")
     assert "KeyError" in line["message"]
