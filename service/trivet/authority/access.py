@@ -109,7 +109,7 @@ PERMISSIONS: Final = {
         Permission.READ_BOOTSTRAP_TOKEN,
         Permission.READ_INVENTORY,
     },
-    # Of profiles: those with a signerName ; of revocations: those that it mirrored (`authority.external_signer`).
+    # Of profiles: those with a signerName; of revocations: those that it mirrored (`authority.external_signer`).
     Role.SIGNER: frozenset(
         {
             Permission.READ_CLUSTER,
