@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from trivet.web.issuing import Issuing
     from trivet.web.limits import RateLimit
     from trivet.web.offload import Offload
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,20 @@ class Caller:
     authority: Authority
     offload: Offload
     issuing: Issuing
+
+    async def ask(
+        self,
+        use_case: Callable[Concatenate[Authority, Requester, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """Run a use case as who asks, off the event loop.
+
+        Raises:
+            Refusal: of the use case.
+            UnavailableError: too many are waiting already, or no answer came in time.
+        """
+        return await self.offload(use_case, self.authority, self.requester, *args, **kwargs)
 
 
 def services_of(request: Request) -> Services:
@@ -120,7 +137,7 @@ async def require(caller: Caller, permission: Permission, request: Request) -> N
     except AccessDeniedError:
         cluster = request.path_params.get("cluster")
         body = await request.body()
-        await caller.offload(require_or_record, caller.authority, caller.requester, permission, cluster, body)
+        await caller.ask(require_or_record, permission, cluster, body)
 
 
 def limit_address(request: Request) -> None:

@@ -48,7 +48,7 @@ async def decide(
     )
     use_case = use_cases.approve_request if kind == APPROVED else use_cases.deny_request
     caller = call.caller
-    stored: StoredRequest = await caller.offload(use_case, caller.authority, caller.requester, choice)
+    stored: StoredRequest = await caller.ask(use_case, choice)
     return stored if dry_run else await settled(caller, stored)
 
 

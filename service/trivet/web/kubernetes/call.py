@@ -84,9 +84,7 @@ class Call:
     async def run(self, use_case: Callable[..., Any], *args: object, **named: object) -> Any:  # noqa: ANN401
         """Run a use case whose first parameters are who asks and where."""
         caller = self.caller
-        return await caller.offload(
-            use_case, caller.authority, caller.requester, self.cluster, *args, **named
-        )
+        return await caller.ask(use_case, self.cluster, *args, **named)
 
     def require(self, *, dry_run: bool = False) -> None:
         """Refuse whose role lacks the permission of this verb, before anything else of the request is read.

@@ -40,9 +40,7 @@ async def export_audit(
     ] = None,
 ) -> Response:
     """Seal what there is, and export decision records, audit trail, entries and checkpoints, to be verified offline."""
-    pages = await caller.offload(
-        export.export, caller.authority, caller.requester, cluster=cluster, since=since, until=until
-    )
+    pages = await caller.ask(export.export, cluster=cluster, since=since, until=until)
     first = await caller.offload(next, pages, b"")  # so that what fails at once is answered with a problem
     return StreamingResponse(_stream(caller, first, pages), media_type=LINES)
 

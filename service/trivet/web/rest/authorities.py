@@ -28,7 +28,7 @@ _BUNDLE: Final[dict[int | str, dict[str, Any]]] = {
 @router.get("", **operation("listAuthorities", Permission.READ_CLUSTER))
 async def list_authorities(cluster: str, caller: Authenticated) -> schemas.GenerationPage:
     """List the generations of a cluster's three authorities."""
-    found = await caller.offload(search.list_generations, caller.authority, caller.requester, cluster)
+    found = await caller.ask(search.list_generations, cluster)
     return schemas.GenerationPage(items=[render.generation(generation) for generation in found], next=None)
 
 
@@ -71,6 +71,4 @@ async def get_bundle(cluster: str, authority: str, request: Request, caller: Aut
 
 
 async def _generations(caller: Caller, cluster: str, authority: str) -> list[Generation]:
-    return await caller.offload(
-        search.list_generations, caller.authority, caller.requester, cluster, authority
-    )
+    return await caller.ask(search.list_generations, cluster, authority)

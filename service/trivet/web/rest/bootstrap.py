@@ -16,8 +16,8 @@ from trivet.store.bootstrap_tokens import StoredBootstrapToken
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import schemas
 from trivet.web.rest.bodies import read_json
-from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+from trivet.web.rest.operation import IdempotencyKey, json_body, operation
+from trivet.web.rest.paging import Paged
 
 router = APIRouter(prefix="/clusters/{cluster}/bootstrap-tokens", tags=["bootstrap tokens"])
 
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/clusters/{cluster}/bootstrap-tokens", tags=["bootstr
     **operation(
         "createBootstrapToken",
         Permission.WRITE_BOOTSTRAP_TOKEN,
-        requestBody=body_of({JSON: schema_of(schemas.BootstrapTokenCreate)}),
+        requestBody=json_body(schemas.BootstrapTokenCreate),
     ),
 )
 async def create_bootstrap_token(
@@ -47,14 +47,7 @@ async def create_bootstrap_token(
         body.description,
         timedelta(seconds=body.expires_in_seconds),
     )
-    made, shown = await caller.offload(
-        use_cases.create_bootstrap_token,
-        caller.authority,
-        caller.requester,
-        cluster,
-        wanted,
-        idempotency_key,
-    )
+    made, shown = await caller.ask(use_cases.create_bootstrap_token, cluster, wanted, idempotency_key)
     response.headers["Location"] = f"{request.url.path}/{made.id}"
     response.headers["Cache-Control"] = "no-store"
     return schemas.CreatedBootstrapToken(**_token(made), token=shown)
@@ -62,35 +55,24 @@ async def create_bootstrap_token(
 
 @router.get("", **operation("listBootstrapTokens", Permission.READ_BOOTSTRAP_TOKEN))
 async def list_bootstrap_tokens(
-    cluster: str,
-    request: Request,
-    response: Response,
-    caller: Authenticated,
-    limit: Limit = 100,
-    cursor: Cursor = None,
+    cluster: str, caller: Authenticated, paged: Paged
 ) -> schemas.BootstrapTokenPage:
     """List the bootstrap tokens of a cluster by their ids, without their secrets."""
-    after = decode_cursor(cursor, 1)
-    found = await caller.offload(
+    found = await caller.ask(
         use_cases.list_bootstrap_tokens,
-        caller.authority,
-        caller.requester,
         cluster,
-        after[0] if after else None,
-        limit + 1,
+        paged.after(),
+        paged.look_for,
     )
-    following = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-    link_next(request, response, following)
-    items = [schemas.BootstrapToken(**_token(token)) for token in found[:limit]]
+    page, following = paged.page(found, lambda one: one.id)
+    items = [schemas.BootstrapToken(**_token(token)) for token in page]
     return schemas.BootstrapTokenPage(items=items, next=following)
 
 
 @router.get("/{token}", **operation("getBootstrapToken", Permission.READ_BOOTSTRAP_TOKEN))
 async def get_bootstrap_token(cluster: str, token: str, caller: Authenticated) -> schemas.BootstrapToken:
     """Get a bootstrap token by its id, without its secret."""
-    found = await caller.offload(
-        use_cases.get_bootstrap_token, caller.authority, caller.requester, cluster, token
-    )
+    found = await caller.ask(use_cases.get_bootstrap_token, cluster, token)
     return schemas.BootstrapToken(**_token(found))
 
 
@@ -99,7 +81,7 @@ async def get_bootstrap_token(cluster: str, token: str, caller: Authenticated) -
 )
 async def delete_bootstrap_token(cluster: str, token: str, caller: Authenticated) -> None:
     """Delete a bootstrap token: it is worthless from the next request on."""
-    await caller.offload(use_cases.delete_bootstrap_token, caller.authority, caller.requester, cluster, token)
+    await caller.ask(use_cases.delete_bootstrap_token, cluster, token)
 
 
 def _token(stored: StoredBootstrapToken) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from trivet.web.authentication import Applicant, Authenticated, Caller, applican
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import CERTIFICATE_BODIES, read_issuance
 from trivet.web.rest.certificate_answers import ANSWERS, answer, issued, offered
-from trivet.web.rest.negotiation import decode_id_cursor, encode_cursor, link_next, negotiate
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, operation
+from trivet.web.rest.negotiation import negotiate
+from trivet.web.rest.operation import IdempotencyKey, operation
+from trivet.web.rest.paging import Paged
 from trivet.web.rest.upkeep import shown_suggestion
 
 router = APIRouter(tags=["certificates"])
@@ -63,9 +64,8 @@ async def answer_issuance(
 @router.get(OF_CLUSTER, **operation("listCertificates", Permission.READ_CERTIFICATE))
 async def list_certificates(
     cluster: str,
-    request: Request,
-    response: Response,
     caller: Authenticated,
+    paged: Paged,
     serial: Annotated[str | None, Query(max_length=80)] = None,
     cn: Annotated[str | None, Query(max_length=256)] = None,
     group: Annotated[str | None, Query(max_length=256)] = None,
@@ -77,22 +77,17 @@ async def list_certificates(
     status: Annotated[str | None, Query(max_length=20, description="valid, revoked or expired.")] = None,
     not_after_before: Annotated[schemas.Moment | None, Query(alias="notAfterBefore")] = None,
     issued_after: Annotated[schemas.Moment | None, Query(alias="issuedAfter")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> schemas.CertificatePage:
     """Search the certificates of a cluster, newest first."""
     wanted = search.Search(
         serial, cn, group, dns, dns_suffix, ip, profile, authority, status,
         not_after_before, issued_after,
     )  # fmt: skip
-    before = decode_id_cursor(cursor)
-    found, issuers = await caller.offload(_search, caller, cluster, wanted, before, limit + 1)
-    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
-    link_next(request, response, following)
+    before = paged.after_id()
+    found, issuers = await caller.offload(_search, caller, cluster, wanted, before, paged.look_for)
+    page, following = paged.page(found, lambda one: one.id)
     now = caller.authority.clock()
-    items = [
-        render.certificate(stored, cluster, issuers[stored.generation_id], now) for stored in found[:limit]
-    ]
+    items = [render.certificate(stored, cluster, issuers[stored.generation_id], now) for stored in page]
     return schemas.CertificatePage(items=items, next=following)
 
 
@@ -110,7 +105,7 @@ def _search(caller: Caller, cluster: str, wanted: search.Search, before: UUID | 
 async def get_certificate(cluster: str, serial: str, request: Request, caller: Authenticated) -> Response:
     """Get a certificate by its serial number: JSON, PEM, PEM chain or DER, as Accept says."""
     media_type = negotiate(request, offered(request))
-    stored = await caller.offload(search.get_certificate, caller.authority, caller.requester, cluster, serial)
+    stored = await caller.ask(search.get_certificate, cluster, serial)
     issuers = await caller.offload(search.issuers_of, caller.authority, [stored])
     return answer(media_type, stored, issuers[stored.generation_id], cluster, caller.authority.clock())
 
@@ -118,9 +113,7 @@ async def get_certificate(cluster: str, serial: str, request: Request, caller: A
 @router.get(OF_CLUSTER + "/{serial}/decision", **operation("explainCertificate", Permission.READ_DECISION))
 async def explain_certificate(cluster: str, serial: str, caller: Authenticated) -> schemas.Decision:
     """Explain why a certificate was issued."""
-    found = await caller.offload(
-        explain.explain_certificate, caller.authority, caller.requester, cluster, serial
-    )
+    found = await caller.ask(explain.explain_certificate, cluster, serial)
     return render.decision(found)
 
 
@@ -129,7 +122,7 @@ async def get_renewal_info(
     cluster: str, serial: str, response: Response, caller: Authenticated
 ) -> schemas.RenewalInfo:
     """Tell when to renew a certificate (the shape of RFC 9773)."""
-    found = await caller.offload(suggest.suggest, caller.authority, caller.requester, cluster, serial)
+    found = await caller.ask(suggest.suggest, cluster, serial)
     return shown_suggestion(found, response)
 
 
@@ -141,5 +134,5 @@ async def get_decision(decision: str, caller: Authenticated) -> schemas.Decision
     except ValueError as error:
         message = f"{decision[:80]!r} is not the id of a decision"
         raise NotFoundError(message) from error
-    found = await caller.offload(explain.explain_decision, caller.authority, caller.requester, wanted)
+    found = await caller.ask(explain.explain_decision, wanted)
     return render.decision(found)

@@ -16,8 +16,8 @@ from trivet.pki.subjects import ClusterNames, parse_host
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import read_json
-from trivet.web.rest.negotiation import JSON, decode_cursor, encode_cursor, link_next
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+from trivet.web.rest.operation import IdempotencyKey, json_body, operation
+from trivet.web.rest.paging import Paged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,21 +30,15 @@ router = APIRouter(prefix="/clusters", tags=["clusters"])
 @router.post(
     "",
     status_code=201,
-    **operation(
-        "createCluster",
-        Permission.CREATE_CLUSTER,
-        requestBody=body_of({JSON: schema_of(schemas.ClusterCreate)}),
-    ),
+    **operation("createCluster", Permission.CREATE_CLUSTER, requestBody=json_body(schemas.ClusterCreate)),
 )
 async def create_cluster(
     request: Request, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
 ) -> schemas.Cluster:
     """Create a cluster with its three authorities, or take over those of a running one."""
     body = await read_json(request, schemas.ClusterCreate)
-    cluster = await caller.offload(
+    cluster = await caller.ask(
         create.create_cluster,
-        caller.authority,
-        caller.requester,
         body.name,
         _names(body),
         algorithm=body.algorithm,
@@ -87,21 +81,15 @@ def _imported(roots: schemas.ImportedRoots) -> dict[AuthorityName, ImportedRoot]
 
 
 @router.get("", **operation("listClusters", Permission.READ_CLUSTER))
-async def list_clusters(
-    request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-) -> schemas.ClusterPage:
+async def list_clusters(caller: Authenticated, paged: Paged) -> schemas.ClusterPage:
     """List clusters by name."""
-    after = decode_cursor(cursor, 1)
-    found = await caller.offload(
-        search.list_clusters, caller.authority, caller.requester, after[0] if after else None, limit + 1
-    )
-    following = encode_cursor(found[limit - 1].name) if len(found) > limit else None
-    link_next(request, response, following)
-    return schemas.ClusterPage(items=[render.cluster(cluster) for cluster in found[:limit]], next=following)
+    found = await caller.ask(search.list_clusters, paged.after(), paged.look_for)
+    page, following = paged.page(found, lambda one: one.name)
+    return schemas.ClusterPage(items=[render.cluster(cluster) for cluster in page], next=following)
 
 
 @router.get("/{cluster}", **operation("getCluster", Permission.READ_CLUSTER))
 async def get_cluster(cluster: str, caller: Authenticated) -> schemas.Cluster:
     """Get a cluster."""
-    found = await caller.offload(search.get_cluster, caller.authority, caller.requester, cluster)
+    found = await caller.ask(search.get_cluster, cluster)
     return render.cluster(found)

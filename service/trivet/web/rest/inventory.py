@@ -12,40 +12,28 @@ from trivet.web.authentication import Authenticated
 from trivet.web.rest import schemas
 from trivet.web.rest.bodies import read_json
 from trivet.web.rest.negotiation import (
-    JSON,
-    decode_cursor,
-    encode_cursor,
     etag,
     expected_version,
-    link_next,
 )
-from trivet.web.rest.operation import Cursor, IfMatch, Limit, body_of, operation, schema_of
+from trivet.web.rest.operation import IfMatch, json_body, operation
+from trivet.web.rest.paging import Paged
 
 router = APIRouter(prefix="/clusters/{cluster}/inventory", tags=["inventory"])
 
 
 @router.get("", **operation("listInventoryNodes", Permission.READ_INVENTORY))
 async def list_inventory_nodes(
-    cluster: str,
-    request: Request,
-    response: Response,
-    caller: Authenticated,
-    limit: Limit = 100,
-    cursor: Cursor = None,
+    cluster: str, caller: Authenticated, paged: Paged
 ) -> schemas.InventoryNodePage:
     """List what the nodes of a cluster own, by their names."""
-    after = decode_cursor(cursor, 1)
-    found = await caller.offload(
+    found = await caller.ask(
         use_cases.list_nodes,
-        caller.authority,
-        caller.requester,
         cluster,
-        after[0] if after else None,
-        limit + 1,
+        paged.after(),
+        paged.look_for,
     )
-    following = encode_cursor(found[limit - 1].node) if len(found) > limit else None
-    link_next(request, response, following)
-    return schemas.InventoryNodePage(items=[_shown(entry) for entry in found[:limit]], next=following)
+    page, following = paged.page(found, lambda one: one.node)
+    return schemas.InventoryNodePage(items=[_shown(entry) for entry in page], next=following)
 
 
 @router.get("/{node}", **operation("getInventoryNode", Permission.READ_INVENTORY))
@@ -53,7 +41,7 @@ async def get_inventory_node(
     cluster: str, node: str, response: Response, caller: Authenticated
 ) -> schemas.InventoryNode:
     """Get what a node owns."""
-    found = await caller.offload(use_cases.get_node, caller.authority, caller.requester, cluster, node)
+    found = await caller.ask(use_cases.get_node, cluster, node)
     response.headers["ETag"] = etag(found.version)
     return _shown(found)
 
@@ -61,9 +49,7 @@ async def get_inventory_node(
 @router.put(
     "/{node}",
     **operation(
-        "replaceInventoryNode",
-        Permission.WRITE_INVENTORY,
-        requestBody=body_of({JSON: schema_of(schemas.InventoryNodePut)}),
+        "replaceInventoryNode", Permission.WRITE_INVENTORY, requestBody=json_body(schemas.InventoryNodePut)
     ),
 )
 async def put_inventory_node(
@@ -78,9 +64,7 @@ async def put_inventory_node(
     version = expected_version(if_match)
     body = await read_json(request, schemas.InventoryNodePut)
     grants = read_grants(body.dns_names, body.ip_addresses)
-    stored = await caller.offload(
-        use_cases.put_node, caller.authority, caller.requester, cluster, node, grants, version
-    )
+    stored = await caller.ask(use_cases.put_node, cluster, node, grants, version)
     response.headers["ETag"] = etag(stored.version)
     return _shown(stored)
 
@@ -91,7 +75,7 @@ async def delete_inventory_node(
 ) -> None:
     """Take from a node all that it owns; certificates that it holds stay as they are."""
     version = expected_version(if_match)
-    await caller.offload(use_cases.delete_node, caller.authority, caller.requester, cluster, node, version)
+    await caller.ask(use_cases.delete_node, cluster, node, version)
 
 
 def _shown(stored: InventoryNode) -> schemas.InventoryNode:

@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Query
 from trivet.authority.access import Permission
 from trivet.web.authentication import authenticated, permitted
 from trivet.web.rest import schemas
-from trivet.web.rest.negotiation import DER
+from trivet.web.rest.negotiation import DER, JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,6 +86,11 @@ def _words(operation_id: str) -> str:
 def body_of(contents: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The request body of an operation that reads it itself, by media type."""
     return {"required": True, "content": contents}
+
+
+def json_body(model: type[schemas.Schema]) -> dict[str, Any]:
+    """The request body of an operation that reads JSON itself."""
+    return body_of({JSON: schema_of(model)})
 
 
 def schema_of(model: type[schemas.Schema]) -> dict[str, Any]:

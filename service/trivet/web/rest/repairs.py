@@ -17,14 +17,9 @@ from trivet.web.authentication import Authenticated
 from trivet.web.rest import repair_answers, schemas
 from trivet.web.rest.bodies import read_json
 from trivet.web.rest.certificate_answers import ANSWERS, issued, offered
-from trivet.web.rest.negotiation import (
-    JSON,
-    decode_id_cursor,
-    encode_cursor,
-    link_next,
-    negotiate,
-)
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+from trivet.web.rest.negotiation import negotiate
+from trivet.web.rest.operation import IdempotencyKey, json_body, operation
+from trivet.web.rest.paging import Paged
 from trivet.web.rest.upkeep import parsed_id
 
 router = APIRouter(prefix="/clusters/{cluster}/repairs", tags=["repairs"])
@@ -43,7 +38,7 @@ DryRun = Annotated[
         "createRepair",
         Permission.WRITE_REPAIR,
         in_dry_run=Permission.READ_REPAIR,
-        requestBody=body_of({JSON: schema_of(schemas.RepairCreate)}),
+        requestBody=json_body(schemas.RepairCreate),
     ),
 )
 async def create_repair(
@@ -57,14 +52,10 @@ async def create_repair(
     body = await read_json(request, schemas.RepairCreate)
     reach = timedelta(seconds=body.expired_for_seconds) if body.expired_for_seconds else None
     if dry_run is not None:
-        rehearsed = await caller.offload(
-            use_cases.rehearse_repair, caller.authority, caller.requester, cluster, reach
-        )
+        rehearsed = await caller.ask(use_cases.rehearse_repair, cluster, reach)
         return _shown(repair_answers.repair(rehearsed), 200)
-    opened = await caller.offload(
+    opened = await caller.ask(
         use_cases.open_repair,
-        caller.authority,
-        caller.requester,
         cluster,
         lifetime=timedelta(seconds=body.for_seconds),
         expired_for=reach,
@@ -81,52 +72,32 @@ def _shown(found: schemas.Schema, status: int) -> JSONResponse:
 
 
 @router.get("", **operation("listRepairs", Permission.READ_REPAIR))
-async def list_repairs(
-    cluster: str,
-    request: Request,
-    response: Response,
-    caller: Authenticated,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> schemas.RepairPage:
+async def list_repairs(cluster: str, caller: Authenticated, paged: Paged) -> schemas.RepairPage:
     """List the repair windows of a cluster, newest first."""
-    before = decode_id_cursor(cursor)
-    now, found = await caller.offload(
-        use_cases.list_repairs, caller.authority, caller.requester, cluster, before, limit + 1
-    )
-    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
-    link_next(request, response, following)
-    return schemas.RepairPage(
-        items=[repair_answers.summary(window, now) for window in found[:limit]], next=following
-    )
+    before = paged.after_id()
+    now, found = await caller.ask(use_cases.list_repairs, cluster, before, paged.look_for)
+    page, following = paged.page(found, lambda one: one.id)
+    return schemas.RepairPage(items=[repair_answers.summary(window, now) for window in page], next=following)
 
 
 @router.get("/{repair}", **operation("getRepair", Permission.READ_REPAIR))
 async def get_repair(cluster: str, repair: str, caller: Authenticated) -> schemas.Repair:
     """Get how a repair stands: stage by stage, what is not fresh yet, and what bars the way."""
     window = parsed_id(repair)
-    found = await caller.offload(
-        use_cases.repair_progress, caller.authority, caller.requester, cluster, window
-    )
+    found = await caller.ask(use_cases.repair_progress, cluster, window)
     return repair_answers.repair(found)
 
 
 @router.delete("/{repair}", status_code=204, **operation("deleteRepair", Permission.WRITE_REPAIR))
 async def delete_repair(cluster: str, repair: str, caller: Authenticated) -> None:
     """Close a repair window at once; its one-time tokens are worthless from then on."""
-    await caller.offload(
-        use_cases.close_repair, caller.authority, caller.requester, cluster, parsed_id(repair)
-    )
+    await caller.ask(use_cases.close_repair, cluster, parsed_id(repair))
 
 
 @router.post(
     "/{repair}/skips",
     status_code=201,
-    **operation(
-        "createRepairSkip",
-        Permission.WRITE_REPAIR,
-        requestBody=body_of({JSON: schema_of(schemas.RepairSkipCreate)}),
-    ),
+    **operation("createRepairSkip", Permission.WRITE_REPAIR, requestBody=json_body(schemas.RepairSkipCreate)),
 )
 async def create_repair_skip(
     cluster: str,
@@ -139,10 +110,8 @@ async def create_repair_skip(
     """Let the next stage begin, though this one is not over."""
     body = await read_json(request, schemas.RepairSkipCreate)
     window = parsed_id(repair)
-    found = await caller.offload(
+    found = await caller.ask(
         use_cases.skip_stage,
-        caller.authority,
-        caller.requester,
         cluster,
         window,
         Stage(body.stage),
@@ -156,9 +125,7 @@ async def create_repair_skip(
     "/{repair}/tokens",
     status_code=201,
     **operation(
-        "createRepairToken",
-        Permission.WRITE_REPAIR,
-        requestBody=body_of({JSON: schema_of(schemas.RepairTokenCreate)}),
+        "createRepairToken", Permission.WRITE_REPAIR, requestBody=json_body(schemas.RepairTokenCreate)
     ),
 )
 async def create_repair_token(
@@ -172,14 +139,8 @@ async def create_repair_token(
     """Make a one-time token for a node whose certificates were revoked; its secret is shown this once."""
     body = await read_json(request, schemas.RepairTokenCreate)
     window = parsed_id(repair)
-    made, secret, held = await caller.offload(
-        repair_tokens.create_repair_token,
-        caller.authority,
-        caller.requester,
-        cluster,
-        window,
-        body.node,
-        idempotency_key,
+    made, secret, held = await caller.ask(
+        repair_tokens.create_repair_token, cluster, window, body.node, idempotency_key
     )
     response.headers["Location"] = request.url.path.removesuffix("/tokens")
     return repair_answers.token(made, secret, held, caller.authority.clock())
@@ -190,11 +151,7 @@ async def create_repair_token(
     status_code=201,
     response_model=schemas.Certificate,
     responses=ANSWERS,
-    **operation(
-        "renewInRepair",
-        Permission.WRITE_REPAIR,
-        requestBody=body_of({JSON: schema_of(schemas.RepairRenewalCreate)}),
-    ),
+    **operation("renewInRepair", Permission.WRITE_REPAIR, requestBody=json_body(schemas.RepairRenewalCreate)),
 )
 async def renew_in_repair(
     cluster: str,
@@ -208,8 +165,6 @@ async def renew_in_repair(
     media_type = negotiate(request, offered(request))
     body = await read_json(request, schemas.RepairRenewalCreate)
     window, message = parsed_id(repair), body.message.encode()
-    holder, wish = await caller.offload(
-        renewal_by_carried_message, caller.authority, caller.requester, cluster, window, message
-    )
+    holder, wish = await caller.ask(renewal_by_carried_message, cluster, window, message)
     made = await caller.issuing(holder, wish)
     return issued(media_type, caller.authority, made, cluster)

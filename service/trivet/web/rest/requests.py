@@ -27,14 +27,12 @@ from trivet.web.rest.negotiation import (
     PEM_CHAIN,
     PKCS10,
     content_type,
-    decode_id_cursor,
-    encode_cursor,
     etag,
     expected_version,
-    link_next,
     negotiate,
 )
-from trivet.web.rest.operation import Cursor, IdempotencyKey, IfMatch, Limit, body_of, operation, schema_of
+from trivet.web.rest.operation import IdempotencyKey, IfMatch, body_of, operation, schema_of
+from trivet.web.rest.paging import Paged
 from trivet.web.settling import settled
 
 router = APIRouter(prefix="/clusters/{cluster}/certificate-requests", tags=["certificate requests"])
@@ -63,9 +61,7 @@ async def create_certificate_request(
     Send JSON, or the CSR itself (PEM or DER) as application/pkcs10 with the rest in the query.
     """
     wanted = await _read(request, query)
-    stored = await caller.offload(
-        submit_request, caller.authority, caller.requester, cluster, wanted, idempotency_key
-    )
+    stored = await caller.ask(submit_request, cluster, wanted, idempotency_key)
     shown = await _settled(caller, cluster, stored)
     shown.status_code = 201
     shown.headers["Location"] = f"{request.url.path}/{stored.name}"
@@ -108,28 +104,22 @@ async def _shown(caller: Caller, cluster: str, stored: StoredRequest) -> Respons
 @router.get("", **operation("listCertificateRequests", Permission.READ_REQUEST))
 async def list_certificate_requests(
     cluster: str,
-    request: Request,
-    response: Response,
     caller: Authenticated,
+    paged: Paged,
     state: Annotated[
         str | None, Query(max_length=20, description="pending, approved, issued, denied or failed.")
     ] = None,
     profile: Annotated[str | None, Query(max_length=80)] = None,
     node: Annotated[str | None, Query(max_length=253)] = None,
     username: Annotated[str | None, Query(max_length=300, description="Who submitted it.")] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> schemas.CertificateRequestPage:
     """List certificate requests, newest first; nodes and bootstrap tokens see their own."""
     wanted = use_cases.filter_of(state, profile, node, username)
-    before = decode_id_cursor(cursor)
-    found = await caller.offload(
-        use_cases.list_requests, caller.authority, caller.requester, cluster, wanted, before, limit + 1
-    )
-    made = await caller.offload(use_cases.certificates_of, caller.authority, found[:limit])
-    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
-    link_next(request, response, following)
-    items = [request_answers.certificate_request(stored, cluster, made) for stored in found[:limit]]
+    before = paged.after_id()
+    found = await caller.ask(use_cases.list_requests, cluster, wanted, before, paged.look_for)
+    page, following = paged.page(found, lambda one: one.id)
+    made = await caller.offload(use_cases.certificates_of, caller.authority, page)
+    items = [request_answers.certificate_request(stored, cluster, made) for stored in page]
     return schemas.CertificateRequestPage(items=items, next=following)
 
 
@@ -140,7 +130,7 @@ async def list_certificate_requests(
 )
 async def get_certificate_request(cluster: str, name: str, caller: Authenticated) -> Response:
     """Get a certificate request by its name."""
-    stored = await caller.offload(use_cases.get_request, caller.authority, caller.requester, cluster, name)
+    stored = await caller.ask(use_cases.get_request, cluster, name)
     return await _shown(caller, cluster, stored)
 
 
@@ -154,7 +144,7 @@ async def approve_certificate_request(
 ) -> Response:
     """Approve a certificate request, and issue its certificate. Where that is refused the request is `failed`."""
     choice = await _choice(request, cluster, name, if_match)
-    stored = await caller.offload(decide.approve_request, caller.authority, caller.requester, choice)
+    stored = await caller.ask(decide.approve_request, choice)
     return await _settled(caller, cluster, stored)
 
 
@@ -168,7 +158,7 @@ async def deny_certificate_request(
 ) -> Response:
     """Deny a certificate request for good."""
     choice = await _choice(request, cluster, name, if_match)
-    stored = await caller.offload(decide.deny_request, caller.authority, caller.requester, choice)
+    stored = await caller.ask(decide.deny_request, choice)
     return await _shown(caller, cluster, stored)
 
 
@@ -188,7 +178,7 @@ async def delete_certificate_request(
 ) -> None:
     """Delete a certificate request; a certificate that was issued for it stays."""
     version = expected_version(if_match)
-    await caller.offload(use_cases.delete_request, caller.authority, caller.requester, cluster, name, version)
+    await caller.ask(use_cases.delete_request, cluster, name, version)
 
 
 _CERTIFICATE: dict[int | str, dict[str, Any]] = {200: ANSWERS[201]}
@@ -205,7 +195,5 @@ async def get_requested_certificate(
 ) -> Response:
     """Get the certificate that was issued for a request: PEM chain, PEM, DER or JSON, as Accept says."""
     media_type = negotiate(request, (PEM_CHAIN, PEM, DER, JSON))
-    stored, issuer = await caller.offload(
-        use_cases.certificate_of, caller.authority, caller.requester, cluster, name
-    )
+    stored, issuer = await caller.ask(use_cases.certificate_of, cluster, name)
     return answer(media_type, stored, issuer, cluster, caller.authority.clock())

@@ -47,9 +47,7 @@ class _Asked:
     async def run(self, use_case: Callable[..., Any], *args: object, **named: object) -> Any:  # noqa: ANN401
         """Run a use case whose first parameters are who asks and where."""
         caller = self.caller
-        return await caller.offload(
-            use_case, caller.authority, caller.requester, self.cluster, *args, **named
-        )
+        return await caller.ask(use_case, self.cluster, *args, **named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from trivet.pki.errors import NotFoundError
 from trivet.web.authentication import Authenticated
 from trivet.web.rest import render, schemas
 from trivet.web.rest.bodies import read_json
-from trivet.web.rest.negotiation import JSON, decode_id_cursor, encode_cursor, link_next
-from trivet.web.rest.operation import Cursor, IdempotencyKey, Limit, body_of, operation, schema_of
+from trivet.web.rest.operation import IdempotencyKey, json_body, operation
+from trivet.web.rest.paging import Paged
 
 router = APIRouter(prefix="/tokens", tags=["access tokens"])
 
@@ -23,9 +23,7 @@ router = APIRouter(prefix="/tokens", tags=["access tokens"])
 @router.post(
     "",
     status_code=201,
-    **operation(
-        "createToken", Permission.WRITE_TOKEN, requestBody=body_of({JSON: schema_of(schemas.TokenCreate)})
-    ),
+    **operation("createToken", Permission.WRITE_TOKEN, requestBody=json_body(schemas.TokenCreate)),
 )
 async def create_token(
     request: Request, response: Response, caller: Authenticated, idempotency_key: IdempotencyKey = None
@@ -33,10 +31,8 @@ async def create_token(
     """Make an access token; its secret is shown this once."""
     body = await read_json(request, schemas.TokenCreate)
     lifetime = timedelta(seconds=body.expires_in_seconds) if body.expires_in_seconds else None
-    token, secret = await caller.offload(
+    token, secret = await caller.ask(
         use_cases.create_token,
-        caller.authority,
-        caller.requester,
         role=Role(body.role),
         description=body.description,
         cluster=body.cluster,
@@ -49,24 +45,21 @@ async def create_token(
 
 
 @router.get("", **operation("listTokens", Permission.READ_TOKEN))
-async def list_tokens(
-    request: Request, response: Response, caller: Authenticated, limit: Limit = 100, cursor: Cursor = None
-) -> schemas.TokenPage:
+async def list_tokens(caller: Authenticated, paged: Paged) -> schemas.TokenPage:
     """List access tokens, oldest first, without their secrets."""
-    place = decode_id_cursor(cursor)
-    found = await caller.offload(use_cases.list_tokens, caller.authority, caller.requester, place, limit + 1)
+    place = paged.after_id()
+    found = await caller.ask(use_cases.list_tokens, place, paged.look_for)
     names = await caller.offload(search.cluster_names, caller.authority)
-    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
-    link_next(request, response, following)
+    page, following = paged.page(found, lambda one: one.id)
     return schemas.TokenPage(
-        items=[schemas.Token(**render.token(token, names)) for token in found[:limit]], next=following
+        items=[schemas.Token(**render.token(token, names)) for token in page], next=following
     )
 
 
 @router.get("/{token}", **operation("getToken", Permission.READ_TOKEN))
 async def get_token(token: str, caller: Authenticated) -> schemas.Token:
     """Get an access token, without its secret."""
-    found = await caller.offload(use_cases.get_token, caller.authority, caller.requester, _token_id(token))
+    found = await caller.ask(use_cases.get_token, _token_id(token))
     names = await caller.offload(search.cluster_names, caller.authority)
     return schemas.Token(**render.token(found, names))
 
@@ -74,7 +67,7 @@ async def get_token(token: str, caller: Authenticated) -> schemas.Token:
 @router.delete("/{token}", status_code=204, **operation("deleteToken", Permission.WRITE_TOKEN))
 async def delete_token(token: str, caller: Authenticated) -> None:
     """Delete an access token: it is worthless from the next request on."""
-    await caller.offload(use_cases.delete_token, caller.authority, caller.requester, _token_id(token))
+    await caller.ask(use_cases.delete_token, _token_id(token))
 
 
 def _token_id(text: str) -> UUID:

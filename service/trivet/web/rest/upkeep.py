@@ -14,16 +14,13 @@ from trivet.authority.renewals import early, identities, suggest
 from trivet.web.authentication import Authenticated, limit_address, services_of
 from trivet.web.rest import repair_answers, schemas
 from trivet.web.rest.bodies import read_json
-from trivet.web.rest.negotiation import JSON, decode_id_cursor, encode_cursor, link_next
 from trivet.web.rest.operation import (
-    Cursor,
     IdempotencyKey,
-    Limit,
-    body_of,
+    json_body,
     operation,
     public_operation,
-    schema_of,
 )
+from trivet.web.rest.paging import Paged
 
 router = APIRouter(tags=["upkeep"])
 _NOTHING = UUID(int=0)
@@ -59,18 +56,13 @@ def shown_suggestion(found: suggest.Suggestion, response: Response) -> schemas.R
 @router.get(_CLUSTER + "/identities", **operation("listIdentities", Permission.READ_REPAIR))
 async def list_identities(
     cluster: str,
-    request: Request,
-    response: Response,
     caller: Authenticated,
+    paged: Paged,
     node: Annotated[str | None, Query(max_length=253)] = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
 ) -> schemas.IdentityPage:
     """List what a cluster holds: the newest certificate of each identity, expired and revoked ones included."""
-    before = decode_id_cursor(cursor)
-    _, held = await caller.offload(
-        identities.list_identities, caller.authority, caller.requester, cluster, node
-    )
+    before = paged.after_id()
+    _, held = await caller.ask(identities.list_identities, cluster, node)
     marked = [
         *((one, True, False) for one in held.waited_for),
         *((one, False, False) for one in held.others),
@@ -78,12 +70,11 @@ async def list_identities(
     ]
     marked.sort(key=lambda one: one[0].id, reverse=True)
     rest = [one for one in marked if before is None or one[0].id < before]
-    following = encode_cursor(str(rest[limit - 1][0].id)) if len(rest) > limit else None
-    link_next(request, response, following)
+    page, following = paged.page(rest, lambda one: one[0].id)
     now = caller.authority.clock()
     items = [
         repair_answers.identity(one, now, waited_for=waited_for, abandoned=abandoned)
-        for one, waited_for, abandoned in rest[:limit]
+        for one, waited_for, abandoned in page
     ]
     return schemas.IdentityPage(items=items, next=following)
 
@@ -93,7 +84,7 @@ async def list_identities(
 )
 async def abandon_node(cluster: str, node: str, caller: Authenticated) -> schemas.AbandonedNode:
     """Give up a node that was removed: nobody waits for what it holds now. It is no revocation."""
-    count = await caller.offload(identities.abandon, caller.authority, caller.requester, cluster, node)
+    count = await caller.ask(identities.abandon, cluster, node)
     return schemas.AbandonedNode(node=node, identities=count)
 
 
@@ -104,13 +95,13 @@ async def abandon_node(cluster: str, node: str, caller: Authenticated) -> schema
 )
 async def take_back_node(cluster: str, node: str, caller: Authenticated) -> None:
     """Wait for a node again that was given up."""
-    await caller.offload(identities.take_back, caller.authority, caller.requester, cluster, node)
+    await caller.ask(identities.take_back, cluster, node)
 
 
 @router.get(_CLUSTER + "/outage-budget", **operation("getOutageBudget", Permission.READ_REPAIR))
 async def get_outage_budget(cluster: str, caller: Authenticated) -> schemas.OutageBudget:
     """Tell how long a cluster, and each of its nodes, survives if contact with Trivet is lost now."""
-    found = await caller.offload(budgets.outage_budget, caller.authority, caller.requester, cluster)
+    found = await caller.ask(budgets.outage_budget, cluster)
     return repair_answers.budget(found, cluster)
 
 
@@ -118,9 +109,7 @@ async def get_outage_budget(cluster: str, caller: Authenticated) -> schemas.Outa
     _CLUSTER + "/renewals",
     status_code=201,
     **operation(
-        "createEarlyRenewal",
-        Permission.ASK_RENEWAL,
-        requestBody=body_of({JSON: schema_of(schemas.EarlyRenewalCreate)}),
+        "createEarlyRenewal", Permission.ASK_RENEWAL, requestBody=json_body(schemas.EarlyRenewalCreate)
     ),
 )
 async def create_early_renewal(
@@ -133,34 +122,22 @@ async def create_early_renewal(
     """Ask a whole cluster to renew early: what was issued until now is suggested to be renewed within a time."""
     body = await read_json(request, schemas.EarlyRenewalCreate)
     over = timedelta(seconds=body.over_seconds)
-    found = await caller.offload(
-        early.ask_cluster, caller.authority, caller.requester, cluster, over, idempotency_key
-    )
+    found = await caller.ask(early.ask_cluster, cluster, over, idempotency_key)
     response.headers["Location"] = f"{request.url.path}/{found.wish.id}"
     return repair_answers.early_renewal(found, cluster)
 
 
 @router.get(_CLUSTER + "/renewals", **operation("listEarlyRenewals", Permission.READ_REPAIR))
-async def list_early_renewals(
-    cluster: str,
-    request: Request,
-    response: Response,
-    caller: Authenticated,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> schemas.EarlyRenewalPage:
+async def list_early_renewals(cluster: str, caller: Authenticated, paged: Paged) -> schemas.EarlyRenewalPage:
     """List how often a cluster was asked to renew early, newest first."""
-    before = decode_id_cursor(cursor)
-    found = await caller.offload(
-        early.list_wishes, caller.authority, caller.requester, cluster, before, limit + 1
-    )
-    following = encode_cursor(str(found[limit - 1].id)) if len(found) > limit else None
-    link_next(request, response, following)
+    before = paged.after_id()
+    found = await caller.ask(early.list_wishes, cluster, before, paged.look_for)
+    page, following = paged.page(found, lambda one: one.id)
     items = [
         schemas.EarlyRenewalSummary(
             id=wish.id, asked_at=wish.asked_at, asked_by=wish.asked_by, ends_at=wish.ends_at
         )
-        for wish in found[:limit]
+        for wish in page
     ]
     return schemas.EarlyRenewalPage(items=items, next=following)
 
@@ -169,5 +146,5 @@ async def list_early_renewals(
 async def get_early_renewal(cluster: str, renewal: str, caller: Authenticated) -> schemas.EarlyRenewal:
     """Get how far a cluster is that was asked to renew early."""
     wish = parsed_id(renewal)
-    found = await caller.offload(early.renewal_progress, caller.authority, caller.requester, cluster, wish)
+    found = await caller.ask(early.renewal_progress, cluster, wish)
     return repair_answers.early_renewal(found, cluster)
