@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, insert, make_url, text, update
+from sqlalchemy import Connection, delete, insert, make_url, text, update
 from tests.support import rows
 from tests.support.clock import START
 from tests.support.refused import refused_write
@@ -91,6 +91,7 @@ CERTIFICATES: dict[str, dict[str, Any]] = {
     "long ago": {"not_before": datetime(1950, 1, 1, tzinfo=UTC)},
     "parent": {"parent_id": UUID(int=(7 << 76) | 77)},
     "any octet": {"der": bytes(range(256))},
+    "seal": {"seal": "5e" * 32},
 }
 DECISIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -122,6 +123,23 @@ def test_a_certificate_is_read_as_it_was_written(connection: Connection, fields:
     assert certificates.find_one(connection, written.id) == written
     assert certificates.with_serial(connection, written.serial) == [written]
     assert certificates.find_by_serial(connection, cluster.id, written.serial) == written
+    assert issuing.of_serials(connection, {written.serial}) == [(written.serial, written)]
+    assert issuing.of_serials(connection, {written.serial})[0][1].facts == written.facts  # type: ignore[union-attr]
+
+
+def test_certificates_are_found_by_their_serials_whoever_issued_them(connection: Connection) -> None:
+    blue, red = rows.add_cluster(connection), rows.add_cluster(connection, "red")
+    mine, theirs, gone = (
+        _certificate(rows.add_generation(connection, cluster, key=key), cluster, serial=serial)
+        for key, (cluster, serial) in enumerate([(blue, "77"), (red, "77"), (None, "78")])
+    )
+    certificates.add_all(connection, [(one, [(NameKind.DNS, "a")]) for one in (mine, theirs, gone)])
+    certificates.supersede(connection, [mine.id], START)
+    connection.execute(delete(certificate_rows).where(certificate_rows.c.id == gone.id))
+    found = issuing.of_serials(connection, ["77", "78", "79", "7"])
+    superseded = replace(mine, superseded_at=START)
+    assert sorted(found, key=repr) == sorted([("77", superseded), ("77", theirs), ("78", None)], key=repr)
+    assert issuing.of_serials(connection, []) == []
 
 
 @pytest.mark.parametrize("fields", DECISIONS.values(), ids=DECISIONS)
@@ -471,6 +489,9 @@ def test_vouchers_and_tokens_are_found_by_their_ids(crowded: tuple[Connection, C
     for statement in (issuing_sqlite._VOUCHERS, issuing_sqlite._TOKENS):
         plan = _explained(connection, statement, "[]")
         assert not re.search(r"SCAN (certificates|tokens)\b", plan), plan
+    plan = _explained(connection, issuing_sqlite._OF_SERIALS, "[]")
+    assert "SEARCH s USING PRIMARY KEY" in plan
+    assert "SEARCH c USING INDEX" in plan
     plan = _explained(connection, issuing_sqlite._SUPERSEDE, "2026-11-24 12:00:00", "00")
     assert "SEARCH certificates" in plan
     assert "SEARCH idempotency_keys" in _explained(connection, issuing_sqlite._CLAIMED, "token:1", "key")

@@ -16,9 +16,9 @@ from tests.support.revocation_objects import renew_revocation
 from tests.support.signing_requests import csr
 
 from trivet.authority.access import Requester, Role
-from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.context import Authority, Policy
 from trivet.authority.create import create_cluster
+from trivet.authority.holders import authenticate_certificate
 from trivet.authority.install import OPERATOR, install
 from trivet.authority.issuance.application import Issuance, Renewal
 from trivet.authority.issue import IssuedCertificate, issue

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from trivet.authority import record
 from trivet.authority.access import Permission, Requester, Role, authorized_cluster
-from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.deny import record_refusal
+from trivet.authority.holders import authenticate_certificate
 from trivet.authority.issuance.application import Renewal
 from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, AuthenticationError, ConflictError, NotFoundError

@@ -28,7 +28,7 @@ class WrongKeyError(Exception):
 class KeyEncryptionKey:
     """256 random bits from which a key for each use is derived (HKDF, RFC 5869). Its repr shows nothing."""
 
-    __slots__ = ("_seal_key", "_secret", "_token_key")
+    __slots__ = ("_certificate_key", "_seal_key", "_secret", "_token_key")
 
     def __init__(self, secret: bytes) -> None:
         """Take the 32 bytes.
@@ -42,6 +42,7 @@ class KeyEncryptionKey:
         self._secret = secret
         self._token_key = self._derive("tokens")  # asked for with every request
         self._seal_key = self._derive("decisions")
+        self._certificate_key = self._derive("certificates")
 
     @classmethod
     def from_text(cls, text: str) -> KeyEncryptionKey:
@@ -79,6 +80,10 @@ class KeyEncryptionKey:
     def seal(self, text: str) -> str:
         """A keyed hash of what was decided, so that whoever can only write to the database cannot decide."""
         return hmac.digest(self._seal_key, text.encode(), "sha256").hex()
+
+    def certificate_seal(self, facts: bytes) -> str:
+        """A keyed hash of a certificate and what is noted with it: whoever can only write to the database has none."""
+        return hmac.digest(self._certificate_key, facts, "sha256").hex()
 
     def encrypt(self, key: IssuerPrivateKey) -> bytes:
         """The private key as encrypted PKCS#8 (RFC 5958), DER."""

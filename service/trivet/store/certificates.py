@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from sqlalchemy import ColumnElement, Row, and_, insert, select, update
 
 from trivet.pki.search import NameKind
@@ -44,6 +45,17 @@ class StoredCertificate:
     superseded_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_by: UUID | None = None
+    seal: str | None = field(default=None, repr=False)
+
+    @property
+    def facts(self) -> bytes:
+        """The certificate and what is noted with it for good, which its seal covers; what may change is not in it."""
+        moments = (self.issued_at, self.not_before, self.not_after)
+        return orjson.dumps([
+            self.id, self.cluster_id, self.authority, self.generation_id, self.serial, self.profile, self.node,
+            self.common_name, self.spki_sha256, *(moment.astimezone(UTC) for moment in moments),
+            self.der.hex(), self.parent_id, self.decision_id, self.requester,
+        ])  # fmt: skip
 
 
 _FIELDS = tuple(StoredCertificate.__dataclass_fields__)

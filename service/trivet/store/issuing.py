@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     AuthorityOf = tuple[UUID | None, AuthorityName]
     Issued = tuple[StoredCertificate, Collection[tuple[NameKind, str]]]
+    OfSerial = tuple[str, StoredCertificate | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,9 @@ class Statements(Protocol):
     def read(self, connection: Connection, wanted: Wanted) -> Ground:
         """Take the locks, then read."""
 
+    def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
+        """Find certificates."""
+
     def claim(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
         """Take Idempotency-Keys; the claim that holds each, in the order of those that were given."""
 
@@ -106,6 +110,11 @@ class Statements(Protocol):
 def read(connection: Connection, wanted: Wanted) -> Ground:
     """Hold the revocation locks of the scopes, shared, until the transaction ends; then read."""
     return _statements(connection).read(connection, wanted)
+
+
+def of_serials(connection: Connection, serials: Collection[str]) -> list[OfSerial]:
+    """The certificates with those serials, of all issuers; None for one that was issued and is no longer kept."""
+    return _statements(connection).of_serials(connection, serials)
 
 
 def claim(connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:

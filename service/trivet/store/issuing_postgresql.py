@@ -15,20 +15,20 @@ import orjson
 import psycopg
 
 from trivet.pki.profiles import AuthorityName
+from trivet.store.certificates import StoredCertificate
 from trivet.store.engine import driver_connection, lock_key
 from trivet.store.idempotency import Claim
 from trivet.store.issuing import Ground, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from trivet.store.certificates import StoredCertificate
     from trivet.store.decisions import Decision
-    from trivet.store.issuing import Results, Wanted
+    from trivet.store.issuing import OfSerial, Results, Wanted
 
 # A statement of its own: what follows it takes its snapshot after the locks were granted (READ COMMITTED).
 _LOCK: Final = "SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key"
@@ -45,6 +45,17 @@ _ENTRIES: Final = """
         SELECT k.entry_id FROM revocation_entry_keys AS k
         WHERE k.kind = wanted.kind AND k.value = wanted.value OFFSET 0
     ) AS found
+"""
+# OFFSET 0 again: one search of each table for each serial, however many there are.
+_OF_SERIALS: Final = """
+    SELECT s.serial, c.id, c.cluster_id, c.authority, c.generation_id, c.serial, c.profile, c.node, c.common_name,
+        c.spki_sha256, c.issued_at, c.not_before, c.not_after, c.der, c.parent_id, c.decision_id, c.requester,
+        c.superseded_at, c.revoked_at, c.revoked_by, c.seal
+    FROM unnest(%s::text[]) AS wanted (serial)
+    CROSS JOIN LATERAL (SELECT * FROM serials WHERE serials.serial = wanted.serial OFFSET 0) AS s
+    LEFT JOIN LATERAL (
+        SELECT * FROM certificates WHERE certificates.id = s.certificate_id OFFSET 0
+    ) AS c ON true
 """
 _CLAIM: Final = """
     INSERT INTO idempotency_keys (requester, key, fingerprint, reference, created_at)
@@ -92,6 +103,12 @@ class PostgresqlStatements:
                 frozenset(token for (token,) in tokens),
                 frozenset(entry for (entry,) in entries),
             )
+
+    def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
+        """The certificates with those serials."""
+        with driver_connection(connection) as driver:
+            rows = driver.execute(_OF_SERIALS, (list(serials),)).fetchall()
+        return [(serial, StoredCertificate(*row) if row[0] else None) for serial, *row in rows]
 
     def claim(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
         """Take Idempotency-Keys in one order for all, or give the claims that hold them."""

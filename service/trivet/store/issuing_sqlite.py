@@ -9,19 +9,19 @@ from uuid import UUID
 import orjson
 
 from trivet.pki.profiles import AuthorityName
+from trivet.store.certificates import StoredCertificate
 from trivet.store.engine import driver_connection
 from trivet.store.idempotency import Claim
 from trivet.store.issuing import Ground, Standing
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy import Connection
 
-    from trivet.store.certificates import StoredCertificate
     from trivet.store.decisions import Decision
-    from trivet.store.issuing import Results, Wanted
+    from trivet.store.issuing import OfSerial, Results, Wanted
 
 # The values of a set travel as one JSON parameter, so that each statement is compiled once (sqlite3 caches it).
 _VERSIONS: Final = (
@@ -45,6 +45,14 @@ _ENTRIES: Final = """
     SELECT DISTINCT k.entry_id FROM json_each(?) AS wanted CROSS JOIN revocation_entry_keys AS k
     WHERE k.kind = wanted.value ->> 0 AND k.value = wanted.value ->> 1
 """
+# CROSS JOIN again: one search of each table for each serial.
+_OF_SERIALS: Final = """
+    SELECT s.serial, c.id, c.cluster_id, c.authority, c.generation_id, c.serial, c.profile, c.node, c.common_name,
+        c.spki_sha256, c.issued_at, c.not_before, c.not_after, c.der, c.parent_id, c.decision_id, c.requester,
+        c.superseded_at, c.revoked_at, c.revoked_by, c.seal
+    FROM json_each(?) AS wanted CROSS JOIN serials AS s LEFT JOIN certificates AS c ON c.id = s.certificate_id
+    WHERE s.serial = wanted.value
+"""
 _CLAIM: Final = """
     INSERT INTO idempotency_keys (requester, key, fingerprint, reference, created_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING
@@ -59,8 +67,8 @@ _DECISION: Final = """
 _SERIAL: Final = "INSERT INTO serials (serial, generation_id, certificate_id, parent_id) VALUES (?, ?, ?, ?)"
 _CERTIFICATE: Final = """
     INSERT INTO certificates (id, cluster_id, authority, generation_id, serial, profile, node, common_name,
-        spki_sha256, issued_at, not_before, not_after, der, parent_id, decision_id, requester)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        spki_sha256, issued_at, not_before, not_after, der, parent_id, decision_id, requester, seal)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _NAME: Final = "INSERT INTO certificate_names (cluster_id, kind, key, certificate_id) VALUES (?, ?, ?, ?)"
 _SUPERSEDE: Final = "UPDATE certificates SET superseded_at = ? WHERE id = ? AND superseded_at IS NULL"
@@ -87,6 +95,12 @@ class SqliteStatements:
             frozenset(UUID(token) for (token,) in tokens),
             frozenset(UUID(entry) for (entry,) in entries),
         )
+
+    def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
+        """The certificates with those serials."""
+        with driver_connection(connection) as driver:
+            rows = _rows(driver, _OF_SERIALS, _json(list(serials)))
+        return [(serial, _stored(*row) if row[0] else None) for serial, *row in rows]
 
     def claim(self, connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
         """Take Idempotency-Keys, or give the claims that hold them."""
@@ -153,15 +167,35 @@ def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    return _moment(text) if text else None
+
+
+def _stored(
+    own: str,
+    cluster: str | None,
+    authority: str,
+    generation: str,
+    *plain: Any,  # noqa: ANN401  columns in their order
+) -> StoredCertificate:
+    serial, profile, node, common_name, key, issued_at, not_before, not_after, der, *rest = plain
+    parent, decision, requester, superseded_at, revoked_at, revoked_by, seal = rest
+    return StoredCertificate(
+        UUID(own), _id(cluster), authority, UUID(generation), serial, profile, node, common_name, key,
+        _moment(issued_at), _moment(not_before), _moment(not_after), der, _id(parent), UUID(decision), requester,
+        _time(superseded_at), _time(revoked_at), _id(revoked_by), seal,
+    )  # fmt: skip
 
 
 def _certificate(one: StoredCertificate) -> tuple[object, ...]:
     return (
         one.id.hex, _hex(one.cluster_id), one.authority, one.generation_id.hex, one.serial, one.profile, one.node,
         one.common_name, one.spki_sha256, _text(one.issued_at), _text(one.not_before), _text(one.not_after),
-        one.der, _hex(one.parent_id), one.decision_id.hex, one.requester,
+        one.der, _hex(one.parent_id), one.decision_id.hex, one.requester, one.seal,
     )  # fmt: skip
 
 

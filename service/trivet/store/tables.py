@@ -156,6 +156,8 @@ certificates = Table(
     Column("superseded_at", UtcDateTime, nullable=True),
     Column("revoked_at", UtcDateTime, nullable=True),
     Column("revoked_by", ForeignKey("revocation_entries.id"), nullable=True),
+    # A keyed hash of what is noted here for good; null in rows from before there were seals.
+    Column("seal", String(64), nullable=True),
     Index(None, "cluster_id", "id"),
     Index(
         "ix_certificates_revoked",

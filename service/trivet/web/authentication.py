@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
 from trivet.authority.access import Permission, Requester, require_permission
-from trivet.authority.authenticate import authenticate_certificate, authenticate_token, recognise_token
+from trivet.authority.authenticate import authenticate_token, recognise_token
 from trivet.authority.deny import require_or_record
+from trivet.authority.holders import authenticate_certificate, presented
 from trivet.authority.metrics import measures
 from trivet.pki.errors import AccessDeniedError, AuthenticationError
 from trivet.web import logs
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trivet.authority.context import Authority
+    from trivet.authority.holders import Presented
     from trivet.web.issuing import Issuing
     from trivet.web.limits import RateLimit
     from trivet.web.offload import Offload
@@ -92,14 +95,18 @@ Applicant = Annotated[Caller, Depends(applicant)]
 """The parameter of a route that issues."""
 
 
-async def certificate_holder(request: Request) -> Caller:
-    """Whoever holds the key of the connection's client certificate; without one, whoever has the token.
+def presented_certificate(request: Request) -> Presented | None:
+    """The client certificate of the connection, counted; whether it is Trivet's is asked by whoever issues.
 
     Raises:
-        AuthenticationError, RateLimitedError: as `authenticated`.
+        AuthenticationError: it cannot be read.
+        RateLimitedError: too often.
     """
-    presented = request.scope.get(PEER_CERTIFICATE) is not None
-    return await _caller(request, _by_certificate if presented else _by_token_or_certificate)
+    if request.scope.get(PEER_CERTIFICATE) is None:
+        return None
+    shown = _presented(request)
+    services_of(request).limit.check(_bucket_of(shown.der))
+    return shown
 
 
 Authenticated = Annotated[Caller, Depends(authenticated)]
@@ -158,7 +165,8 @@ async def _caller(
     except AuthenticationError:
         limit_address(request)  # guessing is limited, too
         raise
-    services.limit.check(requester.name)
+    held = requester.certificate
+    services.limit.check(_bucket_of(held.der) if held is not None else requester.name)
     return Caller(requester, services.authority, services.offload, services.issuing)
 
 
@@ -175,22 +183,32 @@ async def _by_known_token(services: Services, request: Request) -> Requester:
     return known or await _by_token_or_certificate(services, request)
 
 
+def _bucket_of(der: bytes) -> str:
+    # By what only its holder can present, also before it is known: a serial and a name anybody can put together.
+    return f"certificate:{hashlib.sha256(der).hexdigest()}"
+
+
 async def _by_certificate(services: Services, request: Request) -> Requester:
+    shown = _presented(request)
+    return await services.offload(
+        authenticate_certificate, services.authority, shown.certificate, shown.request_id
+    )
+
+
+def _presented(request: Request) -> Presented:
     try:
         certificate = peer_certificate(request.scope)
+        if certificate is not None:
+            return presented(certificate, logs.request_id.get())
     except ValueError as error:
         measures.authentication_failed("certificate")
         message = "the client certificate cannot be read"
         raise AuthenticationError(message) from error
-    if certificate is None:
-        measures.authentication_failed("missing")
-        message = (
-            "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
-        )
-        raise AuthenticationError(message)
-    return await services.offload(
-        authenticate_certificate, services.authority, certificate, logs.request_id.get()
+    measures.authentication_failed("missing")
+    message = (
+        "give an access token (Authorization: Bearer trivet_…) or a client certificate that Trivet issued"
     )
+    raise AuthenticationError(message)
 
 
 def bearer_token(request: Request) -> str | None:

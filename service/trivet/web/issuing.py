@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trivet.authority.access import Requester
     from trivet.authority.context import Authority
-    from trivet.authority.issuance.application import Issuance, Renewal
+    from trivet.authority.issuance.application import Issuance, PresentedRenewal, Renewal
 
 PATIENCE_SECONDS: Final = 12.0  # longer than a lock is waited for, shorter than clients and proxies wait
 _LATE: Final = (
@@ -36,8 +36,10 @@ class Issuing:
         """Open the queue."""
         self._queue = IssuingQueue(authority, _deliver)
 
-    async def __call__(self, requester: Requester, wish: Issuance | Renewal) -> IssuedCertificate:
-        """Wait for the certificate.
+    async def __call__(
+        self, requester: Requester | None, wish: Issuance | Renewal | PresentedRenewal
+    ) -> IssuedCertificate:
+        """Wait for the certificate; None asks where it is yet to be found out whose certificate is presented.
 
         Raises:
             UnavailableError: the queue is full, the database is away, or no decision came in time.

@@ -9,8 +9,8 @@ from tests.support.world import CLUSTER_NAMES, World
 from tests.unit.pki import samples
 
 from trivet.authority.access import PERMISSIONS, Permission, Requester, Role, authorize
-from trivet.authority.authenticate import authenticate_certificate
 from trivet.authority.create import create_cluster
+from trivet.authority.holders import authenticate_certificate
 from trivet.authority.install import issue_service_certificate
 from trivet.authority.proof.explain import explain_certificate
 from trivet.authority.record import list_changes

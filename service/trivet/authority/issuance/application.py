@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from trivet.authority.access import Requester
+    from trivet.authority.holders import Presented
     from trivet.pki.csr import Verifier
     from trivet.pki.names import Names
     from trivet.pki.profiles import Profile
@@ -74,6 +75,21 @@ class Renewal:
     request: bytes
     lifetime: timedelta | None = None
     idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedRenewal:
+    """A wish to renew the certificate that a connection was made with, before anybody looked whether it is Trivet's."""
+
+    presented: Presented
+    cluster: str
+    request: bytes
+    lifetime: timedelta | None = None
+    idempotency_key: str | None = None
+
+    def of(self, current: StoredCertificate) -> Renewal:
+        """The wish, once the certificate was found."""
+        return Renewal(current, self.cluster, self.request, self.lifetime, self.idempotency_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from trivet.authority.issuance import application as applications
 from trivet.authority.issuance.case import IssuedCertificate, each
 from trivet.authority.issuance.results import stored_certificate
+from trivet.authority.seals import sealed
 from trivet.pki.errors import UnavailableError
 from trivet.pki.locations import issuer_path, shard_of, status_locations
 from trivet.pki.plan import WronglySignedError, plan_certificate
@@ -37,7 +38,7 @@ def certify(authority: Authority, cases: Sequence[Case], now: datetime) -> None:
     each(fresh, lambda case: work.append((case, *_planned(authority, case, now))))
     made = sign_certificates([(signer, plan) for _, signer, plan in work])
     for (case, _, plan), der in zip(work, made, strict=True):
-        each([case], lambda case, plan=plan, der=der: _finish(case, plan, der, now))  # type: ignore[misc]
+        each([case], lambda case, plan=plan, der=der: _finish(authority, case, plan, der, now))  # type: ignore[misc]
 
 
 def _planned(authority: Authority, case: Case, now: datetime) -> tuple[Signer, Plan]:
@@ -70,13 +71,12 @@ def _locations(
     return status_locations(publication.base_url, path, shard, has_ocsp=publication.has_ocsp)
 
 
-def _finish(case: Case, plan: Plan, der: bytes | Exception, now: datetime) -> None:
+def _finish(authority: Authority, case: Case, plan: Plan, der: bytes | Exception, now: datetime) -> None:
     with signers_at_work():
         if isinstance(der, Exception):
             raise der
-        case.outcome = IssuedCertificate(
-            stored_certificate(case, plan, der, now), case.require_generation().certificate
-        )
+        stored = sealed(authority, stored_certificate(case, plan, der, now))
+        case.outcome = IssuedCertificate(stored, case.require_generation().certificate)
 
 
 @contextmanager

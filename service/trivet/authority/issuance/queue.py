@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.issuance.application import prepare
+from trivet.authority.holders import recognise_holders
+from trivet.authority.issuance.application import PresentedRenewal, prepare
 from trivet.authority.issue import issue_all
 from trivet.authority.metrics import measures
-from trivet.pki.errors import UnavailableError
+from trivet.pki.errors import AuthenticationError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ class Ticket:
     """A place in the queue.
 
     Attributes:
+        requester: None until it was looked up whose certificate a `PresentedRenewal` shows.
         tag: of whoever put it there.
         since: when, on the monotonic clock.
         withdrawn: nobody waits for it any more: it is not begun, if it was not yet.
@@ -45,8 +47,8 @@ class Ticket:
         outcome: once it is decided; an exception that is no Refusal is a defect.
     """
 
-    requester: Requester
-    wish: Issuance | Renewal
+    requester: Requester | None
+    wish: Issuance | Renewal | PresentedRenewal
     tag: object
     since: float
     withdrawn: bool = False
@@ -85,7 +87,9 @@ class IssuingQueue:
         self._thread = threading.Thread(target=self._run, name="issuing", daemon=True)
         self._thread.start()
 
-    def put(self, requester: Requester, wish: Issuance | Renewal, tag: object) -> Ticket:
+    def put(
+        self, requester: Requester | None, wish: Issuance | Renewal | PresentedRenewal, tag: object
+    ) -> Ticket:
         """Take a place in the queue.
 
         Raises:
@@ -141,18 +145,48 @@ class IssuingQueue:
 
     def _decide(self, batch: Sequence[Ticket]) -> None:
         measures.phase("wait", monotonic() - batch[0].since)
+        self._recognise([ticket for ticket in batch if isinstance(ticket.wish, PresentedRenewal)])
         for ticket in batch:
-            try:
-                ticket.application = prepare(
-                    ticket.requester, ticket.wish, self._authority.engine.is_self_signed
-                )
-            except Exception as error:  # noqa: BLE001  a defect concerns this one only; told to whoever waits
-                ticket.outcome = error
-        self._issue([ticket for ticket in batch if ticket.outcome is None])
+            self._prepare(ticket)
+        self._issue([ticket for ticket in batch if ticket.application is not None])
         try:
             self._deliver(batch)
         except Exception:  # noqa: BLE001  the next batch is decided all the same
             _log.exception("%d decisions could not be delivered", len(batch))
+
+    def _recognise(self, batch: Sequence[Ticket]) -> None:
+        """Look up the certificates that are presented: once for all, not once for each."""
+        if not batch:
+            return
+        try:
+            found = recognise_holders(
+                self._authority,
+                [ticket.wish.presented for ticket in batch if isinstance(ticket.wish, PresentedRenewal)],
+            )
+        except UnavailableError as error:
+            for ticket in batch:
+                ticket.outcome = UnavailableError(error.detail)
+            return
+        except Exception as error:  # noqa: BLE001  a defect: whose it is, is found out alone
+            if len(batch) == 1:
+                batch[0].outcome = error
+            else:
+                for ticket in batch:
+                    self._recognise([ticket])
+            return
+        for ticket, holder in zip(batch, found, strict=True):
+            if isinstance(holder, AuthenticationError):
+                ticket.outcome = holder
+            elif holder.certificate is not None and isinstance(ticket.wish, PresentedRenewal):
+                ticket.requester, ticket.wish = holder, ticket.wish.of(holder.certificate)
+
+    def _prepare(self, ticket: Ticket) -> None:
+        if ticket.requester is None or isinstance(ticket.wish, PresentedRenewal):
+            return  # nobody is known to ask, so nothing is decided
+        try:
+            ticket.application = prepare(ticket.requester, ticket.wish, self._authority.engine.is_self_signed)
+        except Exception as error:  # noqa: BLE001  a defect concerns this one only; told to whoever waits
+            ticket.outcome = error
 
     def _issue(self, batch: Sequence[Ticket]) -> None:
         """Decide all in one transaction; where that fails for another reason than the database, each in its own."""

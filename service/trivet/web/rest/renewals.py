@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trivet.authority.access import Permission
+from trivet.authority.issuance.application import PresentedRenewal
 from trivet.authority.renew import renewal_by_certificate, renewal_by_message
-from trivet.pki.errors import Fault, InvalidError
+from trivet.pki.errors import AuthenticationError, Fault, InvalidError
 from trivet.web import logs
-from trivet.web.authentication import Caller, certificate_holder, limit_address, services_of
+from trivet.web.authentication import (
+    Caller,
+    authenticated,
+    limit_address,
+    presented_certificate,
+    services_of,
+)
 from trivet.web.rest import schemas
 from trivet.web.rest.bodies import RENEWAL_BODIES, read_renewal
 from trivet.web.rest.certificate_answers import ANSWERS, issued, offered
 from trivet.web.rest.certificates import OF_CLUSTER
 from trivet.web.rest.negotiation import JSON, JWT, PKCS10, content_type, is_message, negotiate
 from trivet.web.rest.operation import IdempotencyKey, operation
+from trivet.web.tls import PEER_CERTIFICATE
 
 if TYPE_CHECKING:
     from trivet.authority.issue import IssuedCertificate
@@ -26,8 +34,12 @@ router = APIRouter(tags=["certificates"])
 
 
 async def holder(request: Request) -> Caller | None:
-    """Whoever the TLS connection proves; None for a signed message, which is its own proof."""
-    return None if is_message(request) else await certificate_holder(request)
+    """Whoever has the token, to be told that it renews nothing.
+
+    None where there is proof of a key: by the TLS connection, or by a signed message. Whose it is, is found out later.
+    """
+    proves = is_message(request) or request.scope.get(PEER_CERTIFICATE) is not None
+    return None if proves else await authenticated(request)
 
 
 Holder = Annotated[Caller | None, Depends(holder)]
@@ -72,7 +84,7 @@ async def answer_renewal(
     media_type = negotiate(request, offered(request))
     content_type(request, (JSON, PKCS10, JWT))
     seconds = query.expiration_seconds
-    if caller is None:
+    if is_message(request):
         made = await _by_message(request, cluster, seconds)
     else:
         made = await _by_certificate(request, caller, cluster, seconds, idempotency_key)
@@ -80,12 +92,23 @@ async def answer_renewal(
 
 
 async def _by_certificate(
-    request: Request, caller: Caller, cluster: str, seconds: int | None, idempotency_key: str | None
+    request: Request, caller: Caller | None, cluster: str, seconds: int | None, idempotency_key: str | None
 ) -> IssuedCertificate:
+    shown = presented_certificate(request)
     body, seconds = await read_renewal(request, seconds)
     lifetime = timedelta(seconds=seconds) if seconds else None
-    wish = renewal_by_certificate(caller.requester, cluster, body, lifetime, idempotency_key)
-    return await caller.issuing(caller.requester, wish)
+    if shown is None:
+        if caller is None:
+            raise AuthenticationError("nobody asks")
+        wish = renewal_by_certificate(caller.requester, cluster, body, lifetime, idempotency_key)
+        return await caller.issuing(caller.requester, wish)
+    try:
+        return await services_of(request).issuing(
+            None, PresentedRenewal(shown, cluster, body, lifetime, idempotency_key)
+        )
+    except AuthenticationError:
+        limit_address(request)  # guessing is limited, too
+        raise
 
 
 async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
