@@ -54,8 +54,9 @@ def outcome(body: bytes, verifier: Verifier) -> CertificateRequest | tuple[type[
 
 
 def agreed(body: bytes) -> bool:
-    """Demand the same of both engines; tell whether they accept."""
+    """Demand the same of both engines, and of cryptography's own verification; tell whether they accept."""
     usual = outcome(body, CRYPTOGRAPHY.is_self_signed)
+    assert outcome(body, lambda request, *_: request.is_signature_valid) == usual
     assert outcome(body, AWS_LC.is_self_signed) == usual
     return isinstance(usual, CertificateRequest)
 

@@ -33,7 +33,7 @@ from trivet.pki.errors import UnavailableError
 from trivet.settings.server import service_url
 from trivet.store import idempotency
 from trivet.web.app import WebOptions, create_app, create_plain_app
-from trivet.web.logs import logging_config
+from trivet.web.logs import logging_config, spare_log_records
 from trivet.web.offload import Offload
 from trivet.web.pki.answering import Answering
 from trivet.web.tls import PeerCertificateProtocol
@@ -209,6 +209,7 @@ class Worker:
         self._publishing = Publishing(authority)
         self._publishing.start()
         _spare_collections()
+        spare_log_records()
         options = WebOptions(
             rate_per_second=settings.rate_per_second,
             burst=settings.burst,

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID, SignatureAlgorithmOID
 
 from trivet.pki.errors import BadCSRError, BadPublicKeyError
 from trivet.pki.keys import spki
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 
 MAX_CSR_BYTES = 48 * 1024  # RSA-8192 with 100 SANs of full length, as PEM
 _PEM = re.compile(rb"\s*-----BEGIN ((?:NEW )?CERTIFICATE REQUEST)-----[A-Za-z0-9+/=\s]+-----END \1-----\s*")
+_ECDSA = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: ec.ECDSA(hashes.SHA256()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: ec.ECDSA(hashes.SHA384()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: ec.ECDSA(hashes.SHA512()),
+}
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _KNOWN_EXTENSIONS = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
@@ -90,9 +97,19 @@ It raises one of `pem.UNREADABLE` for an algorithm that it does not know.
 def is_self_signed(
     request: x509.CertificateSigningRequest, public_key: PublicKey, encoded_key: bytes
 ) -> bool:
-    """The `Verifier` that is cryptography's own."""
-    del public_key, encoded_key  # cryptography has them in the request
-    return request.is_signature_valid
+    """The `Verifier` that is cryptography's own.
+
+    An ECDSA signature is given to the key that was read already: `is_signature_valid` would read it again (40 µs).
+    """
+    del encoded_key
+    algorithm = _ECDSA.get(request.signature_algorithm_oid)
+    if algorithm is None or not isinstance(public_key, ec.EllipticCurvePublicKey):
+        return request.is_signature_valid
+    try:
+        public_key.verify(request.signature, request.tbs_certrequest_bytes, algorithm)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def parse_certificate_request(body: bytes, verifier: Verifier = is_self_signed) -> CertificateRequest:

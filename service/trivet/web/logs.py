@@ -47,6 +47,13 @@ class JsonFormatter(logging.Formatter):
         return text if text.isascii() else _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def spare_log_records() -> None:
+    """Find out for no line where it was logged, by which thread and process: none shows it, and it takes 12 µs."""
+    # As the logging HOWTO describes, section "Optimization".
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001
+
+
 def logging_config(level: str) -> dict[str, Any]:
     """Describe, for `logging.config.dictConfig`, logs that all go to stderr as JSON, uvicorn's as well."""
     return {

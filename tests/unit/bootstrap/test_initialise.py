@@ -201,8 +201,8 @@ def test_a_file_that_is_no_database_is_refused(folder: Path, installation: Insta
 def test_an_older_schema_is_refused_until_it_is_upgraded(installation: Installation) -> None:
     settings = installation.settings
     set_schema(settings, "0000")
-    assert "has schema 0000, this Trivet needs 0007; run `trivet db upgrade`" in refusal(settings)
-    set_schema(settings, "0007")
+    assert "has schema 0000, this Trivet needs 0008; run `trivet db upgrade`" in refusal(settings)
+    set_schema(settings, "0008")
     with opened(settings) as database:
         downgrade(database, "base")
     assert "the database is empty; run `trivet init`" in refusal(settings)

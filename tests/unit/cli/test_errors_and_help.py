@@ -125,8 +125,8 @@ def test_the_doctor_works_without_anything(bare_trivet: Trivet, tmp_path: Path) 
 
 
 def test_the_schema_is_shown_and_upgraded(trivet: Trivet) -> None:
-    assert trivet("db", "current", "-o", "json").json["current"] == "0007"
-    assert "schema 0007, as before" in trivet("db", "upgrade").err
+    assert trivet("db", "current", "-o", "json").json["current"] == "0008"
+    assert "schema 0008, as before" in trivet("db", "upgrade").err
 
 
 def test_the_openapi_document_is_printed_the_same_each_time(bare_trivet: Trivet) -> None:

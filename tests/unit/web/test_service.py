@@ -11,11 +11,15 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cryptography import x509
 from sqlalchemy import exc
-from tests.unit.web.service import Service, check_problem, pointers, service_over, slug
+from tests.support.signing_requests import csr
+from tests.unit.pki.samples import private_key, sign
+from tests.unit.web.service import PKCS10, Service, check_problem, pointers, service_over, slug
 
 from trivet.authority import search
 from trivet.pki.errors import RateLimitedError, UnavailableError
+from trivet.pki.pem import from_der, to_der
 from trivet.web import logs
 from trivet.web.app import WebOptions, create_app
 from trivet.web.limits import RateLimit
@@ -86,6 +90,34 @@ def test_a_requester_that_asks_too_often_is_429(service: Service) -> None:
             "POST", "clusters/blue/certificates/renew", 429, as_role=None, headers=message, content=b"x"
         )
         assert strict.client.get("/readyz").status_code == 200
+
+
+RENEW = "clusters/blue/certificates/renew"
+
+
+def test_a_holder_that_renews_too_often_is_429_and_nobody_uses_up_the_share_of_another(
+    service: Service,
+) -> None:
+    held = service.world.issue().stored
+    with service_over(service.world, WebOptions(rate_per_second=0.5, burst=3)) as strict:
+        # Anybody can make a certificate with the serial and the names of this one, and show it.
+        genuine = from_der(held.der)
+        for number in range(3):
+            key = private_key("P-256", number)
+            copy = x509.CertificateBuilder(
+                genuine.issuer, genuine.subject, key.public_key(), genuine.serial_number,
+                genuine.not_valid_before_utc, genuine.not_valid_after_utc,
+            )  # fmt: skip
+            forged = to_der(sign(copy, key))
+            strict.ask("POST", RENEW, 401, held=forged, content=csr(key=1), headers=PKCS10)
+        # Guesses count by where they come from.
+        refused = strict.ask("POST", RENEW, 429, held=b"not DER", content=csr(key=1), headers=PKCS10)
+        assert slug(refused) == "rateLimited"
+        for _ in range(3):
+            strict.ask("POST", RENEW, 201, held=held, content=csr(key=1), headers=PKCS10)
+        for method, path in (("POST", RENEW), ("GET", "clusters/blue")):
+            refused = strict.ask(method, path, 429, held=held, content=csr(key=1), headers=PKCS10)
+            assert slug(refused) == "rateLimited"
 
 
 def test_a_bucket_fills_again() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from trivet.pki.pem import from_der, to_pem
+from trivet.pki.pem import certificate_pem
 from trivet.web.rest import render
 from trivet.web.rest.negotiation import DER, JSON, PEM, PEM_CHAIN, PKCS10
 from trivet.web.rest.operation import text_answers
@@ -48,9 +48,9 @@ def answer(
         case "application/pkix-cert":
             content = stored.der
         case "application/x-pem-file":
-            content = to_pem([from_der(stored.der)])
+            content = certificate_pem(stored.der)
         case "application/pem-certificate-chain":
-            content = to_pem([from_der(stored.der), from_der(issuer)])
+            content = certificate_pem(stored.der) + certificate_pem(issuer)
         case _:
             content = render.certificate(stored, cluster, issuer, now).model_dump_json().encode()
     return Response(content, media_type=media_type)

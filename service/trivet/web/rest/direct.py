@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -66,7 +67,9 @@ async def _renew(request: Request, cluster: str, caller: Caller | None) -> Respo
 
 def _query(request: Request, model: type[_Q]) -> _Q:
     try:
-        return model.model_validate(dict(request.query_params))
+        # As `dict(request.query_params)`, without making the multi-dictionary first (5 µs).
+        query = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return model.model_validate(dict(query))
     except ValidationError as error:
         message = "some fields are wrong"
         raise InvalidError(message, *faults_of(error)) from None
