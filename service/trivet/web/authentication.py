@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,7 +19,7 @@ from trivet.web import logs
 from trivet.web.tls import PEER_CERTIFICATE, peer_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from trivet.authority.context import Authority
     from trivet.authority.holders import Presented
@@ -104,7 +105,8 @@ def presented_certificate(request: Request) -> Presented | None:
     """
     if request.scope.get(PEER_CERTIFICATE) is None:
         return None
-    shown = _presented(request)
+    with guesses_limited(request):
+        shown = _presented(request)
     services_of(request).limit.check(_bucket_of(shown.der))
     return shown
 
@@ -156,15 +158,26 @@ def limit_address(request: Request) -> None:
     services_of(request).limit.check(f"address:{request.client.host if request.client else ''}")
 
 
+@contextmanager
+def guesses_limited(request: Request) -> Iterator[None]:
+    """Count whoever is nobody by where they come from: guessing is limited, too.
+
+    Raises:
+        RateLimitedError: in place of the AuthenticationError, too often.
+    """
+    try:
+        yield
+    except AuthenticationError:
+        limit_address(request)
+        raise
+
+
 async def _caller(
     request: Request, authenticate: Callable[[Services, Request], Awaitable[Requester]]
 ) -> Caller:
     services = services_of(request)
-    try:
+    with guesses_limited(request):
         requester = await authenticate(services, request)
-    except AuthenticationError:
-        limit_address(request)  # guessing is limited, too
-        raise
     held = requester.certificate
     services.limit.check(_bucket_of(held.der) if held is not None else requester.name)
     return Caller(requester, services.authority, services.offload, services.issuing)

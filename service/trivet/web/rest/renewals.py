@@ -15,6 +15,7 @@ from trivet.web import logs
 from trivet.web.authentication import (
     Caller,
     authenticated,
+    guesses_limited,
     limit_address,
     presented_certificate,
     services_of,
@@ -102,13 +103,10 @@ async def _by_certificate(
             raise AuthenticationError("nobody asks")
         wish = renewal_by_certificate(caller.requester, cluster, body, lifetime, idempotency_key)
         return await caller.issuing(caller.requester, wish)
-    try:
+    with guesses_limited(request):
         return await services_of(request).issuing(
             None, PresentedRenewal(shown, cluster, body, lifetime, idempotency_key)
         )
-    except AuthenticationError:
-        limit_address(request)  # guessing is limited, too
-        raise
 
 
 async def _by_message(request: Request, cluster: str, seconds: int | None) -> IssuedCertificate:
