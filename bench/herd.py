@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bench.cpu import tree_seconds
 from bench.databases import Postgres
+from bench.handshake import measure_handshake
 from bench.herd_nodes import Herd, Renewals
 from bench.issuance import issue_load, run_flawless
 from bench.limit import CORES, Limit
@@ -66,7 +67,23 @@ def measure_herd(plan: Plan, say: Callable[[str], None]) -> Figures:
     # What a connection costs the service is what remains when the renewal itself is taken off.
     figures["herd.handshake_cpu_us"] = figures["herd.service_cpu_us"] - kept.cpu_us["service"]
     say(f"  the limit meanwhile: {own:.0f}/s; keep-alive: {kept.per_second:.0f}/s")
-    return figures
+    return figures | _floor(before.cpu_us, say)
+
+
+def _floor(limit_us: float, say: Callable[[str], None]) -> Figures:
+    """What handshakes leave of the limit, were nothing else to do: the nodes do their side on the same cores."""
+    handshake = measure_handshake()
+    both = handshake.client_us + handshake.server_us
+    say(
+        f"  a handshake in memory: client {handshake.client_us:.0f}, server {handshake.server_us:.0f} µs;"
+        f" the limit with it: {limit_us / (limit_us + both):.2f}"
+    )
+    return {
+        "herd.handshake.client_floor_us": handshake.client_us,
+        "herd.handshake.server_floor_us": handshake.server_us,
+        "herd.floor_ratio_to_limit": limit_us / (limit_us + both),
+        "herd.service_floor_ratio_to_limit": limit_us / (limit_us + handshake.server_us),
+    }
 
 
 def _enrol(plan: Plan, service: Service) -> list[str]:
