@@ -107,7 +107,9 @@ class Database:
 def _engine(url: str, pool_size: int) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, pool_size=pool_size, max_overflow=0, pool_timeout=10)
+        engine = create_engine(
+            parsed, pool_size=pool_size, max_overflow=0, pool_timeout=10, pool_use_lifo=True
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -119,6 +121,7 @@ def _engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=True,
         isolation_level="READ COMMITTED",
         connect_args=_POSTGRESQL_CONNECTION,
     )
