@@ -240,3 +240,14 @@ def test_a_marking_that_takes_too_long_is_undone_and_told_so(
         connection.execute(text("SELECT pg_sleep(5)"))
     assert _names(database) == []
     database.dispose()
+
+
+def test_the_connection_that_was_used_last_is_used_next(database: Database) -> None:
+    with database.read() as first:
+        with database.read() as second:
+            inner = second.connection.dbapi_connection
+        outer = first.connection.dbapi_connection
+    assert inner is not outer
+    for _ in range(3):
+        with database.read() as connection:
+            assert connection.connection.dbapi_connection is outer

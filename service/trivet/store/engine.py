@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Connection, TextClause, create_engine, event, exc, make_url, text
 
@@ -55,6 +55,10 @@ _POSTGRESQL_CONNECTION = {
     "tcp_user_timeout": 10_000,
     "options": _POSTGRESQL_OPTIONS,
 }
+
+
+# The one that was used last: its caches are warm, here and in the server. A tenth of a lone certificate's time.
+_REUSE: Final[dict[str, Any]] = {"max_overflow": 0, "pool_timeout": 10, "pool_use_lifo": True}
 
 
 class Database:
@@ -107,9 +111,7 @@ class Database:
 def _engine(url: str, pool_size: int) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(
-            parsed, pool_size=pool_size, max_overflow=0, pool_timeout=10, pool_use_lifo=True
-        )
+        engine = create_engine(parsed, pool_size=pool_size, **_REUSE)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -119,11 +121,9 @@ def _engine(url: str, pool_size: int) -> Engine:
     return create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=10,
-        pool_use_lifo=True,
         isolation_level="READ COMMITTED",
         connect_args=_POSTGRESQL_CONNECTION,
+        **_REUSE,
     )
 
 
