@@ -207,7 +207,7 @@ def test_an_older_schema_is_refused_until_it_is_upgraded(installation: Installat
         downgrade(database, "base")
     assert "the database is empty; run `trivet init`" in refusal(settings)
     assert upgrade_schema(settings) == (None, "0008")
-    assert schema_state(settings)["current"] == "0007"
+    assert schema_state(settings)["current"] == "0008"
     assert "no installation yet; run `trivet init`" in refusal(settings)
 
 
