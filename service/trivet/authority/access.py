@@ -60,6 +60,7 @@ class Permission(StrEnum):
     READ_BOOTSTRAP_TOKEN = "bootstrap-tokens:read"  # noqa: S105
     WRITE_INVENTORY = "inventory:write"
     READ_INVENTORY = "inventory:read"
+    REVIEW_ACCESS = "access:review"
 
 
 class Role(StrEnum):
@@ -108,6 +109,7 @@ PERMISSIONS: Final = {
         Permission.READ_REQUEST,
         Permission.READ_BOOTSTRAP_TOKEN,
         Permission.READ_INVENTORY,
+        Permission.REVIEW_ACCESS,
     },
     # Of profiles: those with a signerName; of revocations: those that it mirrored (`authority.external_signer`).
     Role.SIGNER: frozenset(
@@ -120,8 +122,15 @@ PERMISSIONS: Final = {
         }
     ),
     # Only with the certificate's own key: a token, however mighty, does not prove possession. Of requests: its own.
+    # To review access: API servers (`authority.review`).
     Role.HOLDER: _READ
-    | {Permission.RENEW, Permission.ISSUE, Permission.SUBMIT_REQUEST, Permission.READ_REQUEST},
+    | {
+        Permission.RENEW,
+        Permission.ISSUE,
+        Permission.SUBMIT_REQUEST,
+        Permission.READ_REQUEST,
+        Permission.REVIEW_ACCESS,
+    },
     # What its node held, each once, while its window is open (`authority.repairs.gate`); nothing else.
     Role.REPAIR: frozenset({Permission.ISSUE}),
     # A client certificate for its node, by a request (`authority.approval.submit`), and that request; nothing else.

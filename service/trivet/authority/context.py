@@ -66,6 +66,28 @@ class RequestLimits:
     kept_in_cluster: int = 10_000
 
 
+class WhenStale(StrEnum):
+    """What an API server is told of a client certificate when too little is known of what is revoked."""
+
+    DENY = "deny"
+    NO_OPINION = "no-opinion"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPolicy:
+    """How old what is known of revoked certificates may be when an API server asks.
+
+    Attributes:
+        fresh: while the database can be read.
+        stale: while it cannot.
+        when_stale: what is said beyond that.
+    """
+
+    fresh: timedelta = timedelta(seconds=1)
+    stale: timedelta = timedelta(minutes=5)
+    when_stale: WhenStale = WhenStale.DENY
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's choices.
@@ -79,6 +101,7 @@ class Policy:
         hold_revoked_nodes: a node whose certificate was revoked by serial number or key waits for an approver.
         pin_inventory: a node's first serving request makes its entry in the inventory.
         requests: how many certificate requests there may be.
+        reviews: how old what API servers are told may be.
     """
 
     backdate: timedelta = BACKDATE
@@ -89,6 +112,7 @@ class Policy:
     hold_revoked_nodes: bool = True
     pin_inventory: bool = False
     requests: RequestLimits = field(default_factory=RequestLimits)
+    reviews: ReviewPolicy = field(default_factory=ReviewPolicy)
 
 
 @dataclass(frozen=True, slots=True)

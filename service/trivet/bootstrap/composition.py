@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, exc, make_url
 
-from trivet.authority.context import Authority, LockoutGuard, Policy, Publication
+from trivet.authority.context import (
+    Authority,
+    LockoutGuard,
+    Policy,
+    Publication,
+    ReviewPolicy,
+    WhenStale,
+)
 from trivet.authority.install import NotReadyError, check_ready
 from trivet.authority.metrics import measures
 from trivet.bootstrap.clock import now
@@ -51,6 +58,11 @@ def build_authority(settings: ServerSettings) -> Authority:
         ),
         hold_revoked_nodes=settings.hold_revoked_nodes,
         pin_inventory=settings.pin_inventory,
+        reviews=ReviewPolicy(
+            timedelta(seconds=settings.authorize_fresh_seconds),
+            timedelta(seconds=settings.authorize_stale_seconds),
+            WhenStale(settings.authorize_when_stale),
+        ),
     )
     return Authority(
         build_database(settings), Keyring(key, build_engine(settings)), key, now, RandomBits(), policy

@@ -56,6 +56,9 @@ class ServerSettings(LayeredSettings):
         crl_hours: how long a CRL is good for; the next one is made after a quarter of that, or at a revocation.
         crl_shards: in how many parts the CRL of each authority is split for the certificates issued from now on.
         ocsp: whether certificates name an OCSP responder.
+        authorize_fresh_seconds: how old what API servers are told of revoked certificates may be.
+        authorize_stale_seconds: how old it may be while the database cannot be read.
+        authorize_when_stale: what they are told of client certificates beyond that: deny, or no-opinion.
         metrics_public: `/metrics` without an access token.
         metrics_per_cluster: series carry the name of their cluster; installations of thousands leave it out.
         rate_per_second: requests a second that one requester may send in the long run.
@@ -91,6 +94,9 @@ class ServerSettings(LayeredSettings):
     crl_hours: int = Field(default=72, ge=1, le=24 * 366)
     crl_shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
     ocsp: bool = True
+    authorize_fresh_seconds: float = Field(default=1.0, ge=0.2, le=60)
+    authorize_stale_seconds: int = Field(default=300, ge=0, le=86_400)
+    authorize_when_stale: Literal["deny", "no-opinion"] = "deny"
     metrics_public: bool = False
     metrics_per_cluster: bool = True
     rate_per_second: float = Field(default=50, gt=0)

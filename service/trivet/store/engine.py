@@ -71,7 +71,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 12, on_failure: Callable[[Failure], None] = lambda _: None
+        self, url: str, *, pool_size: int = 15, on_failure: Callable[[Failure], None] = lambda _: None
     ) -> None:
         """Prepare the engine; nothing connects yet.
 

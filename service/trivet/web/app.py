@@ -21,7 +21,7 @@ from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import Services
 from trivet.web.issuing import Issuing
-from trivet.web.kubernetes import KubernetesApi
+from trivet.web.kubernetes import AuthorizeRoute, KubernetesApi
 from trivet.web.limits import RateLimit
 from trivet.web.metrics import add_metrics
 from trivet.web.middleware import RequestContext
@@ -97,6 +97,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await kubernetes.close()
+        await authorize.close()
         await asyncio.to_thread(issuing.close)
         await asyncio.to_thread(answering.close)
         offload.close()
@@ -125,7 +126,8 @@ def create_app(
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
     direct = DirectRoutes(app, prefix=API, on_refusal=_on_refusal)
     fork = Fork(direct, RequestContext(direct, chosen.max_body_bytes), app.build_middleware_stack())
-    app.middleware_stack = OcspRoute(answering, fork)
+    authorize = AuthorizeRoute(app, services, OcspRoute(answering, fork))
+    app.middleware_stack = authorize
     complete_document(app, BODY_SCHEMAS)
     return app
 

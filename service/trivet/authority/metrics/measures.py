@@ -164,6 +164,16 @@ def ocsp_recalled(count: int) -> None:
     meters.OCSP_RECALLED.inc(count)
 
 
+def access_reviewed(result: str) -> None:
+    """Count an answer to an API server: denied, noOpinion, or stale where too little was known."""
+    _review(result).inc()
+
+
+@cache
+def _review(result: str) -> Counter:
+    return meters.REVIEWS.labels(result)
+
+
 def proof_is_damaged() -> None:
     """Count that the database no longer has what this process knows to be stored or sealed."""
     meters.AUDIT_FAULTS.inc()

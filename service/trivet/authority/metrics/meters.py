@@ -77,6 +77,7 @@ CRLS_FAILED = _counter("trivet_crls_failed_total", "CRLs that could not be made,
 WORKERS = _sum("trivet_workers", "Processes that answer requests.")
 OCSP = _counter("trivet_ocsp_requests_total", "OCSP requests, by what was said: good, revoked, unknown, several, or an error of RFC 6960.", "result")
 OCSP_RECALLED = _counter("trivet_ocsp_recalled_total", "OCSP requests answered with what was signed before.")
+REVIEWS = _counter("trivet_access_reviews_total", "Questions of API servers whether a client certificate is revoked, by what was said: denied, noOpinion, stale.", "result")
 # The names that Prometheus' own client libraries use.
 MEMORY = _sum("process_resident_memory_bytes", "Resident memory of all workers.")
 OPEN_FILES = _most("process_open_fds", "Open files of the worker that has most.")

@@ -7,5 +7,6 @@ again. The sources of truth are k8s.io/apiserver and k8s.io/apimachinery; commen
 from __future__ import annotations
 
 from trivet.web.kubernetes.application import KubernetesApi
+from trivet.web.kubernetes.authorize import AuthorizeRoute
 
-__all__ = ["KubernetesApi"]
+__all__ = ["AuthorizeRoute", "KubernetesApi"]

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from trivet.web.authentication import Caller
 
-_CREDENTIAL: Final = "authentication.kubernetes.io/credential-id"
+CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
+X509_CREDENTIAL: Final = "X509SHA256="
+"""How kube-apiserver (authentication/request/x509) tells of a certificate; its SHA-256 in hexadecimal follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,5 @@ def user_of(caller: Caller) -> User:
     uid = str(requester.token_id) if requester.token_id is not None else ""
     extra: dict[str, Sequence[str]] = {}
     if requester.certificate is not None:
-        # As kube-apiserver tells it (authentication/request/x509), by which a certificate is known to webhooks.
-        extra[_CREDENTIAL] = (f"X509SHA256={hashlib.sha256(requester.certificate.der).hexdigest()}",)
+        extra[CREDENTIAL_ID] = (X509_CREDENTIAL + hashlib.sha256(requester.certificate.der).hexdigest(),)
     return User(submitted.username, submitted.groups, uid, extra, caller)
