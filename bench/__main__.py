@@ -29,6 +29,7 @@ PARTS = {
     "check": "bench.check:measure_check",
     "crl": "bench.crl:measure_crl",
     "ocsp": "bench.ocsp:measure_ocsp",
+    "authorize": "bench.authorize:measure_authorize",
     "herd": "bench.herd:measure_herd",
     "revoke": "bench.revoke:measure_revoke",
     "fleet": "bench.fleet:measure_fleet",

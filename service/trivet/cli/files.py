@@ -103,6 +103,17 @@ class StagedFile:
             self._staged.replace(self.path)
             _sync_directory(self.path.parent)
 
+    def commit_new(self) -> None:
+        """Take the place of no file: of two who write at once the second is refused.
+
+        Raises:
+            CommandError: there is one now, or that failed.
+        """
+        with explained(self.path, "written"):
+            os.link(self._staged, self.path)
+            self._staged.unlink()
+            _sync_directory(self.path.parent)
+
     def discard(self) -> None:
         """Leave the file as it is."""
         self._staged.unlink(missing_ok=True)

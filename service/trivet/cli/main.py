@@ -16,6 +16,7 @@ from trivet.cli import (
     certificates,
     database,
     inventory,
+    kubeconfig,
     plan,
     repair,
     requests,
@@ -30,6 +31,7 @@ from trivet.cli.exits import EXIT_CODES, EXPECTED, ExitCode, code_of, words_of
 from trivet.cli.expiration import check_expiration
 from trivet.cli.initialise import init
 from trivet.cli.issue import issue, sign
+from trivet.cli.kubelet_credential import kubelet_credential
 from trivet.cli.output import note, printable
 from trivet.cli.provision import provision
 from trivet.cli.renew import renew
@@ -64,6 +66,8 @@ app.command()(check_expiration)
 app.command()(agent)
 app.command()(signer)
 app.command()(repair_node)
+app.add_typer(kubeconfig.app)
+app.command()(kubelet_credential)
 app.add_typer(certificates.app)
 app.add_typer(requests.app)
 app.add_typer(inventory.app)

@@ -61,6 +61,7 @@ ALLOWED = {
     Permission.READ_BOOTSTRAP_TOKEN: {Role.ADMIN, Role.AUDITOR},
     Permission.WRITE_INVENTORY: {Role.ADMIN},
     Permission.READ_INVENTORY: {Role.ADMIN, Role.APPROVER, Role.AUDITOR},
+    Permission.REVIEW_ACCESS: {Role.ADMIN, Role.AUDITOR, Role.HOLDER},
 }
 
 
