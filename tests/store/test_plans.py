@@ -20,7 +20,7 @@ from tests.support.revocation_objects import entry
 from trivet.pki.locations import COMPLETE
 from trivet.pki.revocation import Entry, EntryKind, Identity, identity_keys
 from trivet.pki.search import below_suffix, within_network
-from trivet.store import certificates, crls, decisions, hits, marking, pruning, revocations
+from trivet.store import certificates, crls, decisions, fingerprints, hits, marking, pruning, revocations
 from trivet.store.certificates import CertificateFilter
 from trivet.store.clusters import ALL_CLUSTERS, Cluster
 from trivet.store.engine import Database
@@ -268,6 +268,18 @@ def test_what_was_marked_is_found_by_indexes(filled: tuple[Connection, Cluster])
         assert not scanned(connection, plan) & (BIG - {"revocation_entries"}), plan
     found = [mark for part in crls.marks(connection, listed, COUNT, 0, START) for mark in part]
     assert len(found) == 100
+
+
+def test_what_is_revoked_is_read_for_api_servers_by_indexes(filled: tuple[Connection, Cluster]) -> None:
+    connection, cluster = filled
+    _mark_all(connection)
+    for read, count in (
+        (lambda: fingerprints.revoked(connection, cluster.id, START), 201),
+        (lambda: fingerprints.revoked_after(connection, cluster.id, COUNT - 100, START), 100),
+    ):
+        (plan,) = plans_of(connection, lambda read=read: [*read()])  # type: ignore[misc]
+        assert not scanned(connection, plan) & (BIG - {"revocation_entries"}), plan
+        assert sum(len(part) for part in read()) == count
 
 
 def _mark_all(connection: Connection) -> None:
