@@ -62,7 +62,7 @@ def test_other_database_urls_stay_as_they_are(tmp_path: Path, url: str) -> None:
             "[server]\ndatabse_url = 'x'\n",
             "unknown key 'databse_url' in [server]; did you mean database_url?",
         ),
-        ("[server]\nzzz = 1\n", "unknown key 'zzz' in [server]; known are backdate_seconds, burst"),
+        ("[server]\nzzz = 1\n", "unknown key 'zzz' in [server]; known are authorize_fresh_seconds, "),
         ("[sever]\nport = 1\n", "unknown key 'sever'; settings stand in the tables [server] and [client]"),
         ("port = 1\n", "unknown key 'port'"),
         ("[server]\nkey_encryption_key = 'x'\n", "is a secret, which this file may not hold"),
