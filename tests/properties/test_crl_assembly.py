@@ -16,9 +16,7 @@ from tests.unit.pki.samples import NOW, PrivateKey
 
 from trivet.pki.crl import CrlPlan, assemble_crl, check_crl, crl_of, is_signed_by
 from trivet.pki.crl_entries import (
-    _FLAGS,
     Entries,
-    ReasonCode,
     RevokedEntry,
     check_entries,
     encode_entry,
@@ -26,6 +24,7 @@ from trivet.pki.crl_entries import (
 )
 from trivet.pki.keys import signature_algorithm
 from trivet.pki.locations import StatusLocations
+from trivet.pki.reasons import FLAGS, ReasonCode
 from trivet.pki.revocation import Entry, EntryKind
 from trivet.pki.serials import SERIAL_BITS
 
@@ -65,7 +64,7 @@ def reference(plan: CrlPlan, listed: list[RevokedEntry], key: PrivateKey) -> x50
 def revoked(entry: RevokedEntry) -> x509.RevokedCertificate:
     builder = x509.RevokedCertificateBuilder(entry.serial, entry.revoked_at)
     if entry.reason is not None:
-        builder = builder.add_extension(x509.CRLReason(_FLAGS[entry.reason]), critical=False)
+        builder = builder.add_extension(x509.CRLReason(FLAGS[entry.reason]), critical=False)
     if entry.invalid_since is not None:
         moment = entry.invalid_since.replace(tzinfo=None)
         builder = builder.add_extension(x509.InvalidityDate(moment), critical=False)

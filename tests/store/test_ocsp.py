@@ -465,6 +465,17 @@ def test_the_look_up_is_a_search_of_indexes(blue: OcspWorld) -> None:
     assert "Seq Scan" not in shown
 
 
+def test_an_entry_that_names_a_key_says_that_the_key_is_compromised(blue: OcspWorld) -> None:
+    named = {
+        kind: blue.world.issue(key=number).stored
+        for number, kind in enumerate((SERIAL, EntryKind.PUBLIC_KEY))
+    }
+    blue.world.revoke(entry(SERIAL, named[SERIAL].serial))
+    blue.world.revoke(entry(EntryKind.PUBLIC_KEY, named[EntryKind.PUBLIC_KEY].spki_sha256))
+    read = ocsp.load_der_ocsp_response(blue.ask(*(one.serial for one in named.values())).body)
+    assert [one.revocation_reason for one in read.responses] == [None, x509.ReasonFlags.key_compromise]
+
+
 def test_standing_tells_kept_pruned_and_revoked_apart(blue: OcspWorld) -> None:
     issued = [blue.world.issue(key=number).stored for number in range(3)]
     blue.world.revoke(entry(SERIAL, issued[1].serial))
@@ -475,7 +486,7 @@ def test_standing_tells_kept_pruned_and_revoked_apart(blue: OcspWorld) -> None:
         found = status.standing(connection, [*keys, ("77", blue.generation.id)])
     assert [found[key].is_kept for key in keys] == [True, True, False]
     assert [found[key].revoked_at for key in keys] == [None, blue.world.clock(), None]
-    assert found[keys[1]].revoked_by is not None
+    assert [found[key].named_by for key in keys] == [None, SERIAL, None]
     assert len(found) == 3
 
 

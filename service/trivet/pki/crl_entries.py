@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -21,10 +20,12 @@ from trivet.pki.der import (
 )
 from trivet.pki.pem import UNREADABLE
 from trivet.pki.plan import WronglySignedError
-from trivet.pki.revocation import EntryKind
+from trivet.pki.reasons import FLAGS, ReasonCode, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from trivet.pki.revocation import EntryKind
 
 _TRUE: Final = b"\x01\x01\xff"
 _REASON_CODE: Final = bytes.fromhex("0603551d15")  # RFC 5280 section 5.3.1
@@ -32,33 +33,6 @@ _INVALIDITY_DATE: Final = bytes.fromhex("0603551d18")  # section 5.3.2
 _GROUP: Final = struct.Struct(">QQQ")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
-
-
-class ReasonCode(IntEnum):
-    """Why a certificate was revoked (RFC 5280 section 5.3.1), without `unspecified`, which is to be left out."""
-
-    KEY_COMPROMISE = 1
-    CA_COMPROMISE = 2
-    AFFILIATION_CHANGED = 3
-    SUPERSEDED = 4
-    CESSATION_OF_OPERATION = 5
-    CERTIFICATE_HOLD = 6
-    REMOVE_FROM_CRL = 8
-    PRIVILEGE_WITHDRAWN = 9
-    AA_COMPROMISE = 10
-
-
-_FLAGS: Final = {
-    ReasonCode.KEY_COMPROMISE: x509.ReasonFlags.key_compromise,
-    ReasonCode.CA_COMPROMISE: x509.ReasonFlags.ca_compromise,
-    ReasonCode.AFFILIATION_CHANGED: x509.ReasonFlags.affiliation_changed,
-    ReasonCode.SUPERSEDED: x509.ReasonFlags.superseded,
-    ReasonCode.CESSATION_OF_OPERATION: x509.ReasonFlags.cessation_of_operation,
-    ReasonCode.CERTIFICATE_HOLD: x509.ReasonFlags.certificate_hold,
-    ReasonCode.REMOVE_FROM_CRL: x509.ReasonFlags.remove_from_crl,
-    ReasonCode.PRIVILEGE_WITHDRAWN: x509.ReasonFlags.privilege_withdrawn,
-    ReasonCode.AA_COMPROMISE: x509.ReasonFlags.aa_compromise,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +57,11 @@ def revoked_entry(
 ) -> RevokedEntry:
     """What a CRL says of a certificate that an entry of a RenewRevocation named.
 
-    An entry that names a key says that the key is not to be trusted; others give no reason. What was issued before an
-    entry's notBefore is invalid from then on, at the latest; one in the future tells of no time at which it became so.
+    What was issued before an entry's notBefore is invalid from then on, at the latest; one in the future tells of no
+    time at which it became so.
     """
-    reason = ReasonCode.KEY_COMPROMISE if kind is EntryKind.PUBLIC_KEY else None
     invalid_since = not_before if not_before is not None and not_before < revoked_at else None
-    return RevokedEntry(serial, revoked_at, reason, invalid_since)
+    return RevokedEntry(serial, revoked_at, reason_of(kind), invalid_since)
 
 
 def encode_entry(entry: RevokedEntry) -> bytes:
@@ -131,7 +104,7 @@ def _unsigned(encoded: Sequence[bytes]) -> bytes:
 def _as_stated(entry: RevokedEntry) -> tuple[int, datetime, list[tuple[x509.ExtensionType, bool]]]:
     extensions: list[tuple[x509.ExtensionType, bool]] = []
     if entry.reason is not None:
-        extensions.append((x509.CRLReason(_FLAGS[entry.reason]), False))
+        extensions.append((x509.CRLReason(FLAGS[entry.reason]), False))
     if entry.invalid_since is not None:
         moment = entry.invalid_since.astimezone(UTC).replace(tzinfo=None, microsecond=0)
         extensions.append((x509.InvalidityDate(moment), False))

@@ -26,6 +26,7 @@ from trivet.pki.der import (
 from trivet.pki.ocsp import responder_key_hash
 from trivet.pki.pem import UNREADABLE
 from trivet.pki.plan import WronglySignedError
+from trivet.pki.reasons import FLAGS, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,23 +69,11 @@ class Status:
 
     kind: Kind
     revoked_at: datetime | None = None
-    reason: x509.ReasonFlags | None = None
+    reason: ReasonCode | None = None
 
 
 GOOD: Final = Status(Kind.GOOD)
 UNKNOWN: Final = Status(Kind.UNKNOWN)
-# CRLReason, RFC 5280 section 5.3.1.
-_REASONS: Final = {
-    x509.ReasonFlags.key_compromise: 1,
-    x509.ReasonFlags.ca_compromise: 2,
-    x509.ReasonFlags.affiliation_changed: 3,
-    x509.ReasonFlags.superseded: 4,
-    x509.ReasonFlags.cessation_of_operation: 5,
-    x509.ReasonFlags.certificate_hold: 6,
-    x509.ReasonFlags.remove_from_crl: 8,
-    x509.ReasonFlags.privilege_withdrawn: 9,
-    x509.ReasonFlags.aa_compromise: 10,
-}
 
 
 @dataclass(frozen=True)
@@ -156,8 +145,8 @@ def _status(status: Status) -> bytes:
             return _GOOD
         case Status(Kind.REVOKED, revoked_at) if revoked_at is not None:
             reason = b""
-            if status.reason is not None and status.reason in _REASONS:
-                reason = element(explicit(0), element(ENUMERATED, bytes((_REASONS[status.reason],))))
+            if status.reason is not None:
+                reason = element(explicit(0), element(ENUMERATED, bytes((status.reason,))))
             return element(explicit(1), generalized_time(revoked_at), reason)
         case _:
             return _UNKNOWN
@@ -219,7 +208,7 @@ def _is_as_planned(
         and single.issuer_name_hash == asked.issuer_name_hash
         and single.certificate_status.name == status.kind.name
         and single.revocation_time_utc == revoked_at
-        and single.revocation_reason == status.reason
+        and single.revocation_reason == (FLAGS[status.reason] if status.reason else None)
         and single.this_update_utc == plan.this_update
         and single.next_update_utc == plan.next_update
     )

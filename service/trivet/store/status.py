@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 
+from trivet.pki.revocation import EntryKind
 from trivet.store.engine import driver_connection
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ _VERSIONS: Final = {
 # read all certificates. A serial whose certificate was pruned is found as well, with nothing of the certificate.
 _STANDING: Final = {
     "sqlite": """
-        SELECT s.serial, s.generation_id, c.id, c.revoked_at, c.revoked_by
+        SELECT s.serial, s.generation_id, c.id, c.revoked_at,
+            (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
         FROM json_each(?) AS wanted CROSS JOIN serials AS s LEFT JOIN certificates AS c ON c.id = s.certificate_id
         WHERE s.serial = wanted.value ->> 0 AND s.generation_id = wanted.value ->> 1
     """,
     "postgresql": """
-        SELECT s.serial, s.generation_id, c.id, c.revoked_at, c.revoked_by
+        SELECT s.serial, s.generation_id, c.id, c.revoked_at,
+            (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
         FROM unnest(%s::text[], %s::uuid[]) AS wanted (serial, generation_id) CROSS JOIN LATERAL (
             SELECT * FROM serials
             WHERE serials.serial = wanted.serial AND serials.generation_id = wanted.generation_id OFFSET 0
@@ -55,12 +58,12 @@ class Standing:
     Attributes:
         is_kept: False where it was pruned, so that nothing more is known of it.
         revoked_at: since when it is revoked.
-        revoked_by: the entry that named it.
+        named_by: the kind of the entry that named it.
     """
 
     is_kept: bool
     revoked_at: datetime | None
-    revoked_by: UUID | None
+    named_by: EntryKind | None
 
 
 def versions(connection: Connection, scopes: Collection[UUID]) -> Mapping[UUID, int]:
@@ -82,9 +85,13 @@ def standing(connection: Connection, wanted: Collection[CertificateKey]) -> Mapp
             return {(row[0], UUID(row[1])): _from_sqlite(row) for row in rows}
         arrays = ([serial for serial, _ in wanted], [generation for _, generation in wanted])
         rows = driver.execute(_STANDING["postgresql"], arrays).fetchall()
-        return {(row[0], row[1]): Standing(row[2] is not None, row[3], row[4]) for row in rows}
+        return {(row[0], row[1]): Standing(row[2] is not None, row[3], _named_by(row)) for row in rows}
 
 
 def _from_sqlite(row: tuple[Any, ...]) -> Standing:
     revoked_at = datetime.fromisoformat(row[3]).replace(tzinfo=UTC) if row[3] else None
-    return Standing(row[2] is not None, revoked_at, UUID(row[4]) if row[4] else None)
+    return Standing(row[2] is not None, revoked_at, _named_by(row))
+
+
+def _named_by(row: tuple[Any, ...]) -> EntryKind | None:
+    return EntryKind(row[4]) if row[4] else None

@@ -16,10 +16,11 @@ from tests.unit.pki.golden import check_golden
 from tests.unit.pki.samples import NOW, ROOT_KINDS, PrivateKey, dn, private_key, root
 
 from trivet.pki.crl import Assembled, CrlPlan, SignedCrl, assemble_crl, check_crl, crl_of, is_signed_by
-from trivet.pki.crl_entries import Entries, ReasonCode, RevokedEntry, encode_entry
+from trivet.pki.crl_entries import Entries, RevokedEntry, encode_entry
 from trivet.pki.keys import signature_algorithm
 from trivet.pki.pem import crl_pem
 from trivet.pki.plan import Issuer, WronglySignedError, issuer_of
+from trivet.pki.reasons import ReasonCode
 
 URL = "http://pki.example.org/pki/blue/cluster/0a/1-of-2.crl"
 LISTED = (

@@ -41,6 +41,7 @@ from trivet.pki.ocsp_response import (
     response_data,
     response_of,
 )
+from trivet.pki.reasons import reason_of
 from trivet.pki.serials import serial_hex
 from trivet.store import status as stored_status
 from trivet.store.clusters import ALL_CLUSTERS
@@ -223,7 +224,9 @@ def _status(place: Answerable, asked: CertId, standing: Mapping[CertificateKey, 
         return (
             UNKNOWN  # never issued; or pruned long after it expired, and whether it was revoked is not known
         )
-    return GOOD if found.revoked_at is None else Status(Kind.REVOKED, found.revoked_at)
+    if found.revoked_at is None:
+        return GOOD
+    return Status(Kind.REVOKED, found.revoked_at, reason_of(found.named_by) if found.named_by else None)
 
 
 def _is_as_true(kept: Kept, statuses: Sequence[Status], responder: Responder, now: datetime) -> bool:
