@@ -82,37 +82,37 @@ def read_access(path: Path) -> Access:
         AccessError: it, or a file that it names, is missing or wrong, or asks for what is not supported.
     """
     try:
-        document = load(path.read_bytes(), path)
-        context = _named(document, "contexts", document.get("current-context"), "context", path)
-        cluster = _named(document, "clusters", context.get("cluster"), "cluster", path)
-        user = _named(document, "users", context.get("user"), "user", path)
-        _refuse(path, cluster, _UNSAFE)
-        _refuse(path, user, _UNSUPPORTED)
-        server = str(cluster.get("server") or "")
-        if not server.startswith("https://"):
-            message = f"{path}: the server must be an https URL"
-            raise AccessError(message)
-        token_file = _beside(path, user.get("tokenFile"))
-        files = [path, _beside(path, cluster.get("certificate-authority")), *_pair_files(path, user)]
-        stamps = tuple(_stamp(file) for file in files if file is not None)
-        trust = _trust(path, document, cluster, user)
+        return _read(path)
     except FileFaultError as error:
         raise AccessError(str(error)) from error
     except OSError as error:
         # Of an SSLError the words are the library's, and name no file.
-        message = (
-            f"{path}: {error.strerror or 'a file that it names'} cannot be used ({error.filename or 'TLS'})"
-        )
+        what = error.filename or "TLS"
+        message = f"{path}: {error.strerror or 'a file that it names'} cannot be used ({what})"
         raise AccessError(message) from error
-    name, token = cluster.get("tls-server-name"), user.get("token")
-    return Access(
-        server.rstrip("/"),
-        trust,
-        str(name) if name else None,
-        str(token) if token else None,
-        token_file,
-        stamps,
+
+
+def _read(path: Path) -> Access:
+    # Stamped before it is read: what changes in between is read again.
+    first = _stamp(path)
+    document = load(path.read_bytes(), path)
+    context = _named(document, "contexts", document.get("current-context"), "context", path)
+    cluster = _named(document, "clusters", context.get("cluster"), "cluster", path)
+    user = _named(document, "users", context.get("user"), "user", path)
+    _refuse(path, cluster, _UNSAFE)
+    _refuse(path, user, _UNSUPPORTED)
+    server, name, token = (
+        str(section.get(key) or "")
+        for section, key in ((cluster, "server"), (cluster, "tls-server-name"), (user, "token"))
     )
+    if not server.startswith("https://"):
+        message = f"{path}: the server must be an https URL"
+        raise AccessError(message)
+    files = (_beside(path, cluster.get("certificate-authority")), *_pair_files(path, user))
+    stamps = (first, *(_stamp(file) for file in files if file is not None))
+    trust = _trust(path, document, cluster, user)
+    token_file = _beside(path, user.get("tokenFile"))
+    return Access(server.rstrip("/"), trust, name or None, token or None, token_file, stamps)
 
 
 def _named(document: Mapping[str, Any], kind: str, name: object, member: str, path: Path) -> dict[str, Any]:

@@ -68,12 +68,11 @@ class Mirroring:
     def attend(self, key: str) -> Later | None:
         """Do what there is to do for an object; when to come again, if it could not be done."""
         try:
-            source = self._known_source()
             if key == SWEEP:
-                self._sweep(source)
+                self._sweep()
                 return None
             found = self.informer.get(key)
-            return self._lift(key, source) if found is None else self._mirror(key, found, source)
+            return self._lift(key) if found is None else self._mirror(key, found)
         except ClientError as error:
             weighed = weigh(error)
             return weighed if isinstance(weighed, Later) else Later("refused", weighed.message)
@@ -82,25 +81,26 @@ class Mirroring:
         except ClusterError as error:
             return Later("clusterUnreachable", str(error), for_all=True)
 
-    def _known_source(self) -> str:
+    def _source_now(self) -> str:
         """What this cluster is called in marks: the UID of kube-system, by which clusters are told apart."""
-        if self._source is None:
-            uid = self.cluster.get(NAMESPACES, "kube-system")["metadata"].get("uid")
-            self._source = str(uid or self.cluster.server)
+        uid = self.cluster.get(NAMESPACES, "kube-system")["metadata"].get("uid")
+        self._source = str(uid or self.cluster.server)
         return self._source
 
-    def _sweep(self, source: str) -> None:
+    def _sweep(self) -> None:
+        source = self._source_now()
         held = set(self.informer.held())
         for standing in self.asking.revocations():
             key = f"{standing['metadata'].get('namespace', '')}/{standing['metadata']['name']}"
             if source_of(standing) == source and key not in held:
                 self.again(key)
 
-    def _lift(self, key: str, source: str) -> Later | None:
+    def _lift(self, key: str) -> Later | None:
         namespace, _, name = key.partition("/")
         standing = self.asking.revocation(namespace, name)
         self.record.stands(key, None)
-        if standing is None or source_of(standing.revocation) != source:
+        # Asked each time: the kubeconfig may lead to another cluster since.
+        if standing is None or source_of(standing.revocation) != self._source_now():
             return None
         try:
             self.informer.put(self.cluster.get(RENEW_REVOCATIONS, name, namespace))
@@ -112,12 +112,18 @@ class Mirroring:
                 )
         else:
             return Later("conflict", f"{key} is there after all")
-        self.asking.delete(namespace, name, standing.etag)
+        try:
+            self.asking.delete(namespace, name, standing.etag)
+        except ProblemError as error:
+            if error.slug in _MEANWHILE:
+                return _changed_meanwhile(key)
+            raise
         self.record.count("revocations", change="deleted")
         self.record.say("info", "lifted", f"{key} is gone from the cluster, and so from Trivet", object=key)
         return None
 
-    def _mirror(self, key: str, found: Object, source: str) -> Later | None:
+    def _mirror(self, key: str, found: Object) -> Later | None:
+        source = self._source or self._source_now()
         image = mirror_image(found, source)
         metadata = found["metadata"]
         former = self.asking.revocation(metadata["namespace"], metadata["name"])
@@ -129,7 +135,9 @@ class Mirroring:
         try:
             stored = self._put(image, former, (metadata.get("annotations") or {}).get(CONFIRM))
         except ProblemError as error:
-            standing = None if error.slug in _MEANWHILE else _refused(error)
+            if error.slug in _MEANWHILE:
+                return _changed_meanwhile(key)
+            standing = _refused(error)
             if standing is None:
                 raise
             return self._tell(key, found, standing)
@@ -179,6 +187,10 @@ class Mirroring:
             # It is gone, which the watch will tell; or this API server keeps no status.
             self.record.say("info", "statusNotWritten", f"{key} has no status to write", object=key)
         return None
+
+
+def _changed_meanwhile(key: str) -> Later:
+    return Later("conflict", f"{key} was changed in Trivet meanwhile; it is looked at again")
 
 
 def _taken(key: str, owner: str | None) -> Standing:

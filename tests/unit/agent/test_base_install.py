@@ -23,6 +23,9 @@ COMMANDS = {
     "the whole agent": "import pkgutil, importlib, trivet.agent\n"
     "for found in pkgutil.walk_packages(trivet.agent.__path__, 'trivet.agent.'):\n"
     "    importlib.import_module(found.name)",
+    "the whole signer": "import pkgutil, importlib, trivet.signer\n"
+    "for found in pkgutil.walk_packages(trivet.signer.__path__, 'trivet.signer.'):\n"
+    "    importlib.import_module(found.name)",
     "the client": "import trivet.client",
 }
 

@@ -251,6 +251,18 @@ def test_an_empty_list_of_another_cluster_lifts_nothing(bench: Bench) -> None:
     assert in_trivet(bench) is not None
 
 
+def test_another_cluster_behind_the_same_kubeconfig_lifts_nothing(bench: Bench) -> None:
+    add(bench)
+    signer = bench.signer()
+    signer.run_once()
+    controller = mirror(signer)
+    bench.api.remove(REVOCATIONS, KEY)
+    bench.api.cluster_uid = "another cluster's"
+    controller.informer.refresh()
+    settle(bench, controller)
+    assert in_trivet(bench) is not None
+
+
 def test_where_the_kind_itself_is_gone_nothing_is_lifted(bench: Bench) -> None:
     add(bench)
     signer = bench.signer()
@@ -306,6 +318,30 @@ def test_two_mirrors_make_one_object(bench: Bench) -> None:
     assert in_trivet(bench) is not None
     assert len(bench.log("mirrored")) == 1
     assert len(mirror(second).queue) == 0
+
+
+def test_two_mirrors_lift_an_object_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(bench)
+    signer = bench.signer()
+    signer.run_once()
+    controller = mirror(signer)
+    bench.api.remove(REVOCATIONS, KEY)
+    asking = controller.work.asking  # type: ignore[attr-defined]
+    real = asking.delete
+
+    def second(namespace: str, name: str, etag: str | None) -> None:
+        real(namespace, name, etag)
+        real(namespace, name, etag)
+
+    with monkeypatch.context() as late:
+        late.setattr(asking, "delete", second)
+        controller.informer.refresh()
+        while controller.attend_next():
+            pass
+    assert [line["reason"] for line in bench.log("putOff")] == ["conflict"]
+    bench.steady += 300
+    settle(bench, controller)
+    assert len(controller.queue) == 0
 
 
 def test_a_cluster_that_trivet_does_not_have_is_told_in_the_log_and_nowhere_else(bench: Bench) -> None:
