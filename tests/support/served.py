@@ -88,7 +88,8 @@ def set_up(folder: Path, *arguments: str, program: Path = TRIVET) -> Served:
     return served
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
+    """That of somebody who works in this folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRIVET_")}
     return kept | {"HOME": str(folder), "LC_ALL": "C.UTF-8"}
 
@@ -97,7 +98,7 @@ def _run(served: Served, *arguments: str) -> None:
     subprocess.run(
         [served.program, *arguments],
         cwd=served.folder,
-        env=_environment(served.folder),
+        env=environment(served.folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,
@@ -120,7 +121,7 @@ def serving(served: Served, *arguments: str) -> Iterator[subprocess.Popen[bytes]
             *arguments,
         ]
         process = subprocess.Popen(
-            command, cwd=served.folder, env=_environment(served.folder), stdout=output, stderr=output
+            command, cwd=served.folder, env=environment(served.folder), stdout=output, stderr=output
         )
     try:
         deadline = time.monotonic() + 150

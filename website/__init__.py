@@ -1,0 +1,1 @@
+"""The documentation as a site: pages of docs/, reference pages made from the code, one navigation."""

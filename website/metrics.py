@@ -1,0 +1,73 @@
+"""The reference of metrics, read off the collectors of the service and of the agent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from trivet.agent import exposition
+from trivet.agent.loop import Moment, Node
+from trivet.authority.metrics.meters import REGISTRY
+from trivet.authority.metrics.monitor import Standing, StandingCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_SERIES: Final = ("a", "a", "a")
+# Something of everything, so that every series is shown.
+_STANDING: Final = Standing(
+    ends={_SERIES: _NOW}, crls={("a", "a"): (_NOW, _NOW)}, budgets=[({"cluster": "a"}, 0.0)], pending={"a": 0},
+    sealed=_NOW, responders_end=_NOW,
+)  # fmt: skip
+
+
+def page() -> str:
+    """The page."""
+    return (
+        "# Metrics\n\nThis page is made from the code. [What they mean, and what to watch](../metrics.md)"
+        " · [those of the agent](../agent.md#metrics).\n"
+        f"\n## The service\n\n{_table(sorted({*_kept(), *_standing()}))}"
+        f"\n## The agent\n\n{_table(sorted(_of_the_agent()))}"
+    )
+
+
+Row = tuple[str, str, str, str]
+
+
+def _kept() -> Iterator[Row]:
+    for collector in set(REGISTRY._collector_to_names):  # noqa: SLF001  the registry lists them nowhere else
+        labels = getattr(collector, "_labelnames", ())
+        for family in collector.collect():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            yield name, family.type, ", ".join(f"`{label}`" for label in labels), family.documentation
+
+
+def _standing() -> Iterator[Row]:
+    for family in StandingCollector({}, _NOW, _STANDING, is_up=True, ahead=0.0).collect():
+        labels = {label for sample in family.samples for label in sample.labels}
+        yield (
+            family.name,
+            family.type,
+            ", ".join(f"`{label}`" for label in sorted(labels)),
+            family.documentation,
+        )
+
+
+def _of_the_agent() -> Iterator[Row]:
+    moment = Moment(_NOW, 0.0)
+    node, tallies = Node.of({}, moment), exposition.Tallies()
+    families = chain(
+        exposition._certificates(node, tallies, moment),  # noqa: SLF001  an empty node has no samples,
+        exposition._whole(node, tallies, moment),  # noqa: SLF001  so the text would not name
+        exposition._lists({}),  # noqa: SLF001  these
+    )
+    for name, kind, words, _ in families:
+        of = next((label for label in ("certificate", "revocation_list") if f"_{label}_" in name), "")
+        yield f"trivet_{name}", kind, f"`{of.removeprefix('revocation_')}`" if of else "", words
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [f"| `{name}` | {kind} | {labels} | {words} |\n" for name, kind, labels, words in rows]
+    return f"| metric | kind | labels | what |\n| --- | --- | --- | --- |\n{''.join(lines)}"
