@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 EXTRAS = $$(sed -n '/^\[project.optional/,/^\[project.scripts/s/^\([a-z]*\) = .*/\1/p' pyproject.toml | paste -sd ,)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt lock openapi bench sbom
+.PHONY: help run test check fmt lock openapi bench docs sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ openapi: .venv/run.stamp ## Write openapi/openapi.json from the code
 
 bench: .venv/dev.stamp ## Measure beside the limit and the peers, an hour; in two minutes: make bench QUICK=1
 	.venv/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+docs: .venv/dev.stamp ## Make the documentation as a site, in dist/site; a link that leads nowhere is an error
+	.venv/bin/python -m website $(ARGS)
 
 sbom: .venv/dev.stamp ## Build the wheel, and its bill of materials (CycloneDX), in dist/
 	@rm -rf .venv/sbom dist/trivet-*.whl && mkdir -p dist

@@ -94,7 +94,8 @@ def _one_line(text: str) -> str:
 
 def refusals() -> str:
     """Every kind of problem: how it is answered over REST, over the Kubernetes API, by the command."""
-    classes = {one.slug: one for one in _below(errors.Refusal)}
+    # Of several with one name the one that is called so.
+    classes = {one.slug: one for one in sorted(_below(errors.Refusal), key=_is_called_as_its_slug)}
     rows = []
     for slug, shown in sorted(problems.RENDERINGS.items(), key=lambda item: (item[1].status, item[0])):
         one = classes.get(slug)
@@ -110,8 +111,11 @@ def refusals() -> str:
     )
 
 
+def _is_called_as_its_slug(one: type[errors.Refusal]) -> bool:
+    return one.__name__.lower() == f"{one.slug}error".lower()
+
+
 def _below(one: type[errors.Refusal]) -> Iterator[type[errors.Refusal]]:
-    """Base classes first, so that of two with one name the more special one counts last; the general one is told."""
     for below in one.__subclasses__():
         yield from _below(below)
     yield one
