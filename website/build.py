@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 BESIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "README.md": "index.md",
+    "README.md": "about.md",
 }
 _LINK = re.compile(r"(\]\(<?)([^)\s>#:]+)((?:#[^)\s>]*)?>?\))")
 _PALETTE = (
@@ -72,10 +72,8 @@ def _inside(link: re.Match[str], page: Path, docs: Path) -> str:
     """A link that fits the folder: to what stands beside docs/ in the repository, it leads to the copy."""
     before, path, after = link.groups()
     here = page.relative_to(docs)
-    beside = next(
-        (name for name, copy in BESIDE.items() if Path(copy) == here and here.name != "index.md"), None
-    )
-    target = (ROOT / path if beside else (ROOT / "docs" / here).parent / path).resolve()
+    folder = ROOT if str(here) in BESIDE.values() else (ROOT / "docs" / here).parent
+    target = (folder / path).resolve()
     if not target.is_relative_to(ROOT):
         return link[0]
     name = str(target.relative_to(ROOT))

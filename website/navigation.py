@@ -75,7 +75,7 @@ EXPLANATION: Final[Section] = {
     "Performance": "performance.md",
 }
 PROJECT: Final[Section] = {
-    "Readme": "readme.md",
+    "About": "about.md",
     "Changes": "changelog.md",
     "Contributing": "contributing.md",
     "Testing": "testing.md",
