@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 BESIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "LICENSE": "LICENSE.txt",
     "README.md": "about.md",
 }
 _LINK = re.compile(r"(\]\(<?)([^)\s>#:]+)((?:#[^)\s>]*)?>?\))")
