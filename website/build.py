@@ -25,6 +25,8 @@ BESIDE: Final = {
     "README.md": "about.md",
 }
 _LINK = re.compile(r"(\]\(<?)([^)\s>#:]+)((?:#[^)\s>]*)?>?\))")
+# Blocks in a list: forges take an indentation of two or three, Python-Markdown wants four.
+_IN_LIST = re.compile(r"^( {2,3})(```.*?^\1```)$", re.MULTILINE | re.DOTALL)
 _PALETTE = (
     ("(prefers-color-scheme: light)", "default", "lucide/sun", "Dark"),
     ("(prefers-color-scheme: dark)", "slate", "lucide/moon", "Light"),
@@ -66,7 +68,13 @@ def gather(docs: Path) -> None:
     for name, text in reference.pages().items():
         (docs / name).write_text(text)
     for file in docs.rglob("*.md"):
-        file.write_text(_LINK.sub(partial(_inside, page=file, docs=docs), file.read_text()))
+        text = _LINK.sub(partial(_inside, page=file, docs=docs), file.read_text())
+        file.write_text(_IN_LIST.sub(_deeper, text))
+
+
+def _deeper(block: re.Match[str]) -> str:
+    missing = " " * (4 - len(block[1]))
+    return re.sub(r"^(?=.)", missing, block[0], flags=re.MULTILINE)
 
 
 def _inside(link: re.Match[str], page: Path, docs: Path) -> str:

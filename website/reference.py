@@ -101,13 +101,12 @@ def refusals() -> str:
         one = classes.get(slug)
         words = _one_line((one.__doc__ or "").split("\n\n")[0]) if one else ""
         ends = int(code_of(ProblemError(slug, shown.title, shown.status, "")))
-        rows.append(f"| `{slug}` | {shown.status} | `{shown.reason}` | {ends} | {shown.title} | {words} |\n")
+        rows.append(f"| `{slug}` | {shown.status} | `{shown.reason}` | {ends} | {words or shown.title} |\n")
     return (
         f"# Errors\n\n{MADE}Over REST a refusal is `application/problem+json` with the `type`"
         f" `{problems.TYPE_PREFIX}` and the name; over the Kubernetes API a `Status` with the reason; the command ends"
         " with the exit code. [How to read them](../rest.md#what-holds-everywhere).\n\n"
-        "| name | status | reason | exit code | title | when |\n| --- | --- | --- | --- | --- | --- |\n"
-        + "".join(rows)
+        "| name | status | reason | exit code | when |\n| --- | --- | --- | --- | --- |\n" + "".join(rows)
     )
 
 
