@@ -112,15 +112,18 @@ def test_a_request_that_cannot_be_read_refuses_only_itself(world: World, batch: 
     assert made(good).stored.parent_id == held.stored.id
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
 def test_what_is_revoked_between_the_look_up_and_the_lock_is_refused(
-    world: World, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    world: World, batch: Batch, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
 ) -> None:
     held, other = world.issue(), world.issue(node="node-2")
     recognise = holders.recognise_holders
 
     def then_revoked(*arguments: Any) -> Any:  # noqa: ANN401
         found = recognise(*arguments)
-        world.revoke(entry(EntryKind.SERIAL_NUMBER, held.stored.serial))
+        revoked = world.revoke(entry(EntryKind.SERIAL_NUMBER, held.stored.serial))
+        if is_deleted:  # then no entry stands any more, but what was marked stays so
+            world.delete(revoked)
         return found
 
     monkeypatch.setattr(queues, "recognise_holders", then_revoked)
