@@ -8,17 +8,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from bench.databases import POSTGRESQL, SQLITE, Place, Postgres, sqlite_place
 from bench.entries import add_entries, open_cluster
 from bench.figures import Figures, Rounds
 from bench.issuance import issue_load, run_flawless
-from bench.requests import PROFILE, node_address, node_name
+from bench.requests import CLUSTER, PROFILE, node_address, node_name, pool
 from bench.scratch import fresh_folder
 from bench.service import Service
+from trivet.authority.install import OPERATOR
+from trivet.authority.issuance.application import Issuance, prepare
+from trivet.authority.issue import IssuedCertificate, issue_all
+from trivet.authority.metrics import measures
+from trivet.bootstrap.composition import build_authority
 from trivet.pki.kubernetes import profile_named
 from trivet.pki.names import DnsName, Names
 from trivet.pki.revocation import Identity, identity_keys
+from trivet.settings import ServerSettings, SettingsFile
 from trivet.store import issuing
 from trivet.store.clusters import ALL_CLUSTERS
 from trivet.store.engine import Database
@@ -28,9 +35,12 @@ if TYPE_CHECKING:
 
     from bench.load import Load
     from bench.plan import Plan
+    from trivet.authority.context import Authority
+    from trivet.authority.issuance.application import Application
 
 _BATCH = 64  # applications checked together, as at 64 connections
 _CHECKS = 40  # of each database in a round
+_DECIDED = 16  # batches of each database in a round that are issued
 _SIZES = {1_000: "1k", 100_000: "100k", 1_000_000: "1m"}
 
 
@@ -42,6 +52,8 @@ class Side:
     database: Database
     wanted: tuple[issuing.Wanted, ...]
     load: Load
+    authority: Authority
+    applications: tuple[tuple[Application, ...], ...]
 
 
 def measure_check(plan: Plan, say: Callable[[str], None]) -> Figures:
@@ -71,7 +83,17 @@ def _side(plan: Plan, stack: ExitStack, place: Place, name: str) -> Side:
     service = stack.enter_context(Service(name, place))
     database = Database(place.url)
     stack.callback(database.dispose)
-    return Side(service, database, _wishes(database), issue_load(plan, service, max(plan.connections)))
+    authority = build_authority(ServerSettings.load(SettingsFile.read(service.folder / "trivet.toml")))
+    stack.callback(authority.database.dispose)
+    load = issue_load(plan, service, max(plan.connections))
+    return Side(service, database, _wishes(database), load, authority, _applications())
+
+
+def _applications() -> tuple[tuple[Application, ...], ...]:
+    """Batches of applications, read and verified."""
+    requests = pool(_DECIDED * _BATCH)
+    read = [prepare(OPERATOR, Issuance(CLUSTER, PROFILE, one.pem, one.node)) for one in requests]
+    return tuple(tuple(read[start : start + _BATCH]) for start in range(0, len(read), _BATCH))
 
 
 def _wishes(database: Database) -> tuple[issuing.Wanted, ...]:
@@ -108,6 +130,9 @@ def _grow(plan: Plan, kind: str, empty: Side, full: Side, say: Callable[[str], N
             without, with_all = _check_us(empty, full)
             rounds.add(f"{prefix}.check_us", with_all)
             rounds.add(f"{prefix}.ratio_to_empty", with_all / without)
+            without, with_all = _phase_us(empty, full)
+            rounds.add(f"{prefix}.phase_us", with_all)
+            rounds.add(f"{prefix}.phase_ratio_to_empty", with_all / without)
         for number in range(plan.rounds):
             # Whoever comes first finds the caches cold: they take turns at that, too.
             order = (empty, full) if number % 2 else (full, empty)
@@ -117,9 +142,11 @@ def _grow(plan: Plan, kind: str, empty: Side, full: Side, say: Callable[[str], N
             rounds.add(f"{prefix}.issue_ratio_to_empty", rate_without / rate_with)
         found = rounds.medians()
         say(
-            f"  {kind}, {size} entries: the check {found[f'{prefix}.check_us']:.1f} µs, "
-            f"{found[f'{prefix}.ratio_to_empty']:.2f} of without; issuing {found[f'{prefix}.per_second']:.0f}/s, "
-            f"takes {found[f'{prefix}.issue_ratio_to_empty']:.2f} of without"
+            f"  {kind}, {size} entries: the check {found[f'{prefix}.check_us']:.1f} µs,"
+            f" {found[f'{prefix}.ratio_to_empty']:.2f} of without; with the decision"
+            f" {found[f'{prefix}.phase_us']:.1f} µs, {found[f'{prefix}.phase_ratio_to_empty']:.2f};"
+            f" issuing {found[f'{prefix}.per_second']:.0f}/s, takes"
+            f" {found[f'{prefix}.issue_ratio_to_empty']:.2f} of without"
         )
         figures |= found
     return figures
@@ -136,6 +163,28 @@ def _check_us(empty: Side, full: Side) -> tuple[float, float]:
         1e6 * median(without for without, _ in took) / _BATCH,
         1e6 * median(with_all for _, with_all in took) / _BATCH,
     )
+
+
+def _phase_us(empty: Side, full: Side) -> tuple[float, float]:
+    """The same of all that stands between the lock and the signature, the look-up with it: one decision."""
+    took = [
+        (_decision_seconds(empty, one), _decision_seconds(full, other))
+        for one, other in zip(empty.applications, full.applications, strict=True)
+    ]
+    return (
+        1e6 * median(without for without, _ in took) / _BATCH,
+        1e6 * median(with_all for _, with_all in took) / _BATCH,
+    )
+
+
+def _decision_seconds(side: Side, applications: tuple[Application, ...]) -> float:
+    """Issue a batch, and tell what the service's own metrics would say of its phase `check`."""
+    phases: dict[str, float] = {}
+    with patch.object(measures, "phase", phases.__setitem__):
+        outcomes = issue_all(side.authority, applications)
+    if not all(isinstance(outcome, IssuedCertificate) for outcome in outcomes):
+        raise ValueError("an application was refused")
+    return phases["check"]
 
 
 def _read_seconds(side: Side, wanted: issuing.Wanted) -> float:
