@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from trivet.pki.names import DnsName, Names
-from trivet.pki.revocation import Identity, entry_keys, identity_keys, matches
+from trivet.pki.revocation import Identity, entry_keys, identity_keys, matches, own_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,12 @@ class Voucher:
 def compared_keys(identity: Identity, voucher: Voucher | None) -> frozenset[Key]:
     """Under which keys the entries are found that could name a request."""
     keys = identity_keys(identity)
-    return keys | identity_keys(voucher.identity) if voucher else keys
+    if voucher is None:
+        return keys
+    # A renewal keeps its names, and so do the keys that come of them.
+    if voucher.identity.names == identity.names:
+        return keys | own_keys(voucher.identity)
+    return keys | identity_keys(voucher.identity)
 
 
 def comes_into_question(entry: Entry, keys: frozenset[Key]) -> bool:

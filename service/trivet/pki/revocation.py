@@ -131,12 +131,23 @@ def entry_keys(entry: Entry) -> tuple[Key, ...]:
 
 def identity_keys(identity: Identity) -> frozenset[Key]:
     """The keys to look up: every entry that matches the identity is stored under one of them."""
-    names = identity.names
+    return own_keys(identity) | name_keys(identity.names)
+
+
+def own_keys(identity: Identity) -> frozenset[Key]:
+    """Those of the keys to look up that no name gives: the public key and the serials."""
+    serials = identity.serials | identity.ancestors
     return frozenset([
-        *((EntryKind.SERIAL_NUMBER, serial) for serial in identity.serials | identity.ancestors),
+        (EntryKind.PUBLIC_KEY, identity.spki_sha256),
+        *((EntryKind.SERIAL_NUMBER, serial) for serial in serials),
+    ])  # fmt: skip
+
+
+def name_keys(names: Names) -> frozenset[Key]:
+    """Those of the keys to look up that names give."""
+    return frozenset([
         *((EntryKind.GROUP, group) for group in names.organizations),
         (EntryKind.COMMON_NAME, names.common_name),
-        (EntryKind.PUBLIC_KEY, identity.spki_sha256),
         *(key for name in names.host_names() for key in _dns_keys(name)),
         *((EntryKind.IP, network) for address in names.ip_addresses for network in enclosing_networks(address)),
     ])  # fmt: skip

@@ -158,5 +158,7 @@ def draft(case: Case) -> None:
         return
     current = case.application.voucher
     identity = identity_of(names, request.spki_sha256, current)
-    voucher = voucher_of(current) if current else None
+    # A renewal has the names of the certificate that vouches for it, which were read of it just now.
+    kept = names if case.application.current is not None else None
+    voucher = voucher_of(current, kept) if current else None
     case.draft = Draft(names, node, identity, compared_keys(identity, voucher), voucher)

@@ -28,15 +28,15 @@ def identity_of(names: Names, spki_sha256: str, current: StoredCertificate | Non
     return Identity(names, spki_sha256, ancestors=ancestors)
 
 
-def identity_of_stored(current: StoredCertificate) -> Identity:
-    """What an existing certificate is compared by."""
-    names = names_of(from_der(current.der))
-    return Identity(names, current.spki_sha256, serials=frozenset({current.serial}))
+def identity_of_stored(current: StoredCertificate, names: Names | None = None) -> Identity:
+    """What an existing certificate is compared by; `names` are its own, where they were read already."""
+    known = names_of(from_der(current.der)) if names is None else names
+    return Identity(known, current.spki_sha256, serials=frozenset({current.serial}))
 
 
-def voucher_of(current: StoredCertificate) -> Voucher:
-    """What the certificate that vouches for an application is compared by."""
-    return Voucher(identity_of_stored(current), current.issued_at)
+def voucher_of(current: StoredCertificate, names: Names | None = None) -> Voucher:
+    """What the certificate that vouches for an application is compared by; `names` as of `identity_of_stored`."""
+    return Voucher(identity_of_stored(current, names), current.issued_at)
 
 
 def judge(
