@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import example, given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from tests.properties.strategies import attributes, entries, host_names, identities, names
 
 from trivet.pki.entries import normalise_value
+from trivet.pki.judgement import Voucher, compared_keys
 from trivet.pki.names import Names, parse_dns_name
 from trivet.pki.revocation import (
     Entry,
@@ -102,3 +104,15 @@ def test_an_entry_covers_what_is_older_than_its_time(entry: Entry, issued_at: da
 def test_every_range_of_a_search_begins_before_it_ends(entry: Entry) -> None:
     assert name_ranges(entry)
     assert all(found.low.encode() < found.high.encode() for found in name_ranges(entry))
+
+
+@given(identities, identities, st.booleans())
+@settings(max_examples=200)
+def test_the_keys_of_a_request_are_its_own_and_those_of_what_vouches_for_it(
+    identity: Identity, vouching: Identity, keeps_its_names: bool
+) -> None:
+    if keeps_its_names:
+        vouching = replace(vouching, names=identity.names)
+    voucher = Voucher(vouching, datetime(2026, 11, 1, tzinfo=UTC))
+    assert compared_keys(identity, voucher) == identity_keys(identity) | identity_keys(vouching)
+    assert compared_keys(identity, None) == identity_keys(identity)
