@@ -106,10 +106,10 @@ def test_every_range_of_a_search_begins_before_it_ends(entry: Entry) -> None:
     assert all(found.low.encode() < found.high.encode() for found in name_ranges(entry))
 
 
-@given(identities, identities, st.booleans())
+@given(identity=identities, vouching=identities, keeps_its_names=st.booleans())
 @settings(max_examples=200)
 def test_the_keys_of_a_request_are_its_own_and_those_of_what_vouches_for_it(
-    identity: Identity, vouching: Identity, keeps_its_names: bool
+    *, identity: Identity, vouching: Identity, keeps_its_names: bool
 ) -> None:
     if keeps_its_names:
         vouching = replace(vouching, names=identity.names)
