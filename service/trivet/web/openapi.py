@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
 from trivet.web.problems import PROBLEM_TYPE, RENDERINGS, TYPE_PREFIX
+from trivet.web.tidying import never_null, without_titles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,17 +33,30 @@ _SECURITY_SCHEMES = {
     },
 }
 
+_PROBLEM_TYPE: dict[str, Any] = {
+    "type": "string",
+    "enum": sorted(TYPE_PREFIX + slug for slug in RENDERINGS),
+    "description": "The kinds of problem that this version knows.",
+}
+
+_PROBLEM_ERROR: dict[str, Any] = {
+    "type": "object",
+    "description": "A place in the request that is wrong.",
+    "required": ["pointer", "detail"],
+    "properties": {
+        "pointer": {"type": "string", "description": "RFC 6901; a parameter's name for parameters."},
+        "detail": {"type": "string", "description": "What was wrong, and what would be accepted."},
+    },
+}
+
 _PROBLEM: dict[str, Any] = {
-    "title": "Problem",
     "type": "object",
     "description": "A refusal or failure (RFC 9457).",
     "required": ["type", "title", "status", "detail", "requestId"],
     "properties": {
         "type": {
-            "type": "string",
-            "format": "uri",
-            "enum": sorted(TYPE_PREFIX + slug for slug in RENDERINGS),
-            "description": "The kind of problem; stable.",
+            "anyOf": [{"$ref": "#/components/schemas/ProblemType"}, {"type": "string", "format": "uri"}],
+            "description": "The kind of problem; stable. A later version may have more kinds.",
         },
         "title": {"type": "string", "description": "The kind of problem in words."},
         "status": {"type": "integer", "description": "The HTTP status."},
@@ -52,18 +67,7 @@ _PROBLEM: dict[str, Any] = {
         "errors": {
             "type": "array",
             "description": "Every place in the request that is wrong.",
-            "items": {
-                "title": "ProblemError",
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {
-                        "type": "string",
-                        "description": "RFC 6901; a parameter's name for parameters.",
-                    },
-                    "detail": {"type": "string"},
-                },
-            },
+            "items": {"$ref": "#/components/schemas/ProblemError"},
         },
     },
     "examples": [
@@ -80,21 +84,28 @@ _PROBLEM: dict[str, Any] = {
     ],
 }
 
+_PROBLEMS: dict[str, Any] = {
+    "Problem": _PROBLEM,
+    "ProblemError": _PROBLEM_ERROR,
+    "ProblemType": _PROBLEM_TYPE,
+}
 
+_ID = "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"
 _PATH_PARAMETERS = {
     "cluster": ("The name of a cluster.", "prod"),
     "authority": ("`cluster`, `etcd` or `front-proxy`.", "cluster"),
     "serial": ("A serial number, hexadecimal.", "77fdf4b1033b387aaace6ce1c18710c2"),
-    "decision": ("The id of a decision.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
-    "token": ("The id of an access token, not its secret.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "decision": ("The id of a decision.", _ID),
+    "token": ("The id of an access token, not its secret.", _ID),
+    "bootstrap-tokens/token": ("The id of a bootstrap token: what stands before its dot.", "07401b"),
     "namespace": ("The namespace of the object.", "kube-system"),
     "name": ("The name of the object.", "my-renew-revocation"),
     "certificate": (
         "base64url(authorityKeyIdentifier).base64url(serialNumber), as in RFC 9773 section 4.1.",
         "4Y5ZbQ3lAXnmFaBZ1P7p4Hl5Yz8.d_30sQM7OHqqrOzhwYcQwg",
     ),
-    "repair": ("The id of a repair window.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
-    "renewal": ("The id of an early renewal.", "01a20b1c-da20-7c96-b5e3-ef0c4e77be3b"),
+    "repair": ("The id of a repair window.", _ID),
+    "renewal": ("The id of an early renewal.", _ID),
     "node": ("The name of a node.", "worker-1"),
 }
 
@@ -152,16 +163,18 @@ def _complete(document: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> No
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY_SCHEMES
     components["schemas"] = _schemas(components.get("schemas", {}), bodies)
+    document["components"] = without_titles(components)
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             _complete_operation(path, operation)
+            operations[method] = without_titles(operation)
 
 
 def _schemas(known: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """Those that FastAPI found in routes, those of bodies and the problem, by name."""
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in bodies]
     _, definitions = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
-    schemas = known | definitions["$defs"] | {"Problem": _PROBLEM}
+    schemas = known | definitions["$defs"] | _PROBLEMS
     # FastAPI's own errors, which are answered as problems.
     return {
         name: schemas[name] for name in sorted(schemas.keys() - {"HTTPValidationError", "ValidationError"})
@@ -178,8 +191,14 @@ def _complete_operation(path: str, operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         if headers := _headers(status, operation["operationId"]):
             response["headers"] = headers
-    in_path = [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)]
-    others = [parameter for parameter in operation.pop("parameters", []) if parameter["in"] != "path"]
+    in_path = [
+        _path_parameter(collection, part.strip("{}"))
+        for collection, part in pairwise(path.split("/"))
+        if part.startswith("{")
+    ]
+    others = [
+        never_null(parameter) for parameter in operation.pop("parameters", []) if parameter["in"] != "path"
+    ]
     if in_path or others:
         operation["parameters"] = in_path + others
 
@@ -202,13 +221,18 @@ def _headers(status: str, operation_id: str) -> dict[str, Any]:
     return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in wanted}
 
 
-def _path_parameter(name: str) -> dict[str, Any]:
-    description, example = _PATH_PARAMETERS[name]
+def _path_parameter(collection: str, name: str) -> dict[str, Any]:
+    description, example = _PATH_PARAMETERS.get(f"{collection}/{name}") or _PATH_PARAMETERS[name]
+    schema: dict[str, Any] = {"type": "string"}
+    if name == "authority":
+        schema = {"$ref": "#/components/schemas/AuthorityName"}
+    elif example == _ID:
+        schema["format"] = "uuid"
     return {
         "name": name,
         "in": "path",
         "required": True,
         "description": description,
-        "schema": {"type": "string"},
+        "schema": schema,
         "example": example,
     }

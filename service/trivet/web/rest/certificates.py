@@ -66,17 +66,23 @@ async def list_certificates(
     cluster: str,
     caller: Authenticated,
     paged: Paged,
-    serial: Annotated[str | None, Query(max_length=80)] = None,
-    cn: Annotated[str | None, Query(max_length=256)] = None,
-    group: Annotated[str | None, Query(max_length=256)] = None,
-    dns: Annotated[str | None, Query(max_length=256)] = None,
-    dns_suffix: Annotated[str | None, Query(alias="dnsSuffix", max_length=256)] = None,
+    serial: Annotated[str | None, Query(max_length=80, description="Hexadecimal.")] = None,
+    cn: Annotated[str | None, Query(max_length=256, description="The common name.")] = None,
+    group: Annotated[str | None, Query(max_length=256, description="One of the organizations.")] = None,
+    dns: Annotated[str | None, Query(max_length=256, description="A DNS name.")] = None,
+    dns_suffix: Annotated[
+        str | None, Query(alias="dnsSuffix", max_length=256, description="What DNS names end with.")
+    ] = None,
     ip: Annotated[str | None, Query(max_length=50, description="An address or a CIDR range.")] = None,
-    profile: Annotated[str | None, Query(max_length=80)] = None,
-    authority: Annotated[str | None, Query(max_length=20)] = None,
-    status: Annotated[str | None, Query(max_length=20, description="valid, revoked or expired.")] = None,
-    not_after_before: Annotated[schemas.Moment | None, Query(alias="notAfterBefore")] = None,
-    issued_after: Annotated[schemas.Moment | None, Query(alias="issuedAfter")] = None,
+    profile: Annotated[str | None, Query(max_length=80, description="A row of the profile table.")] = None,
+    authority: Annotated[schemas.AuthorityName | None, Query()] = None,
+    status: Annotated[schemas.CertificateStatus | None, Query()] = None,
+    not_after_before: Annotated[
+        schemas.Moment | None, Query(alias="notAfterBefore", description="Ends before then.")
+    ] = None,
+    issued_after: Annotated[
+        schemas.Moment | None, Query(alias="issuedAfter", description="Issued after then.")
+    ] = None,
 ) -> schemas.CertificatePage:
     """Search the certificates of a cluster, newest first."""
     wanted = search.Search(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -24,7 +24,7 @@ from trivet.web.rest.upkeep import parsed_id
 
 router = APIRouter(prefix="/clusters/{cluster}/repairs", tags=["repairs"])
 DryRun = Annotated[
-    Literal["All"] | None,
+    schemas.DryRun | None,
     Query(alias="dryRun", description="`All`: tell what would bar the way, and open nothing."),
 ]
 

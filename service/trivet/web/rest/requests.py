@@ -106,11 +106,9 @@ async def list_certificate_requests(
     cluster: str,
     caller: Authenticated,
     paged: Paged,
-    state: Annotated[
-        str | None, Query(max_length=20, description="pending, approved, issued, denied or failed.")
-    ] = None,
-    profile: Annotated[str | None, Query(max_length=80)] = None,
-    node: Annotated[str | None, Query(max_length=253)] = None,
+    state: Annotated[schemas.CertificateRequestState | None, Query()] = None,
+    profile: Annotated[str | None, Query(max_length=80, description="A row of the profile table.")] = None,
+    node: Annotated[str | None, Query(max_length=253, description="The name of a node.")] = None,
     username: Annotated[str | None, Query(max_length=300, description="Who submitted it.")] = None,
 ) -> schemas.CertificateRequestPage:
     """List certificate requests, newest first; nodes and bootstrap tokens see their own."""

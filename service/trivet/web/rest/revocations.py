@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
@@ -64,7 +64,7 @@ async def _asked(request: Request, caller: Authenticated) -> _Asked:
 
 async def _care(
     dry_run: Annotated[
-        Literal["All"] | None, Query(alias="dryRun", description="`All`: preview it, do nothing.")
+        schemas.DryRun | None, Query(alias="dryRun", description="`All`: preview it, do nothing.")
     ] = None,
     confirm: Annotated[str | None, Query(max_length=200, description="The token of its preview.")] = None,
 ) -> _Care:

@@ -22,6 +22,7 @@ from trivet.web.rest.schemas.certificates import (
     CertificateCreate,
     CertificatePage,
     CertificateRenew,
+    ConsideredEntry,
     Decision,
     IssuanceQuery,
     RenewalInfo,
@@ -36,6 +37,12 @@ from trivet.web.rest.schemas.clusters import (
     GenerationPage,
     ImportedRootPair,
     ImportedRoots,
+)
+from trivet.web.rest.schemas.enumerations import (
+    AuthorityName,
+    CertificateRequestState,
+    CertificateStatus,
+    DryRun,
 )
 from trivet.web.rest.schemas.inventory import InventoryNode, InventoryNodePage, InventoryNodePut
 from trivet.web.rest.schemas.repairs import (
@@ -88,6 +95,7 @@ __all__ = [
     "AbandonedNode",
     "AuditRecord",
     "AuditRecordPage",
+    "AuthorityName",
     "BootstrapToken",
     "BootstrapTokenCreate",
     "BootstrapTokenPage",
@@ -99,12 +107,16 @@ __all__ = [
     "CertificateRequestCreate",
     "CertificateRequestPage",
     "CertificateRequestQuery",
+    "CertificateRequestState",
+    "CertificateStatus",
     "Cluster",
     "ClusterCreate",
     "ClusterPage",
+    "ConsideredEntry",
     "CreatedBootstrapToken",
     "CreatedToken",
     "Decision",
+    "DryRun",
     "EarlyRenewal",
     "EarlyRenewalCreate",
     "EarlyRenewalPage",

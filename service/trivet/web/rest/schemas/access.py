@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
+from trivet.web.rest.schemas.enumerations import AccessRole
 
 
 class TokenCreate(RequestSchema):
@@ -20,7 +21,7 @@ class TokenCreate(RequestSchema):
         }
     )
 
-    role: Literal["admin", "issuer", "approver", "auditor", "signer"]
+    role: AccessRole
     description: str = Field("", max_length=256)
     cluster: str | None = Field(
         None, description="The one cluster it holds in; without it, all.", max_length=63
@@ -32,7 +33,7 @@ class Token(Schema):
     """An access token, without its secret."""
 
     id: UUID
-    role: Literal["admin", "issuer", "approver", "auditor", "signer"]
+    role: AccessRole
     description: str
     cluster: str | None
     created_at: datetime

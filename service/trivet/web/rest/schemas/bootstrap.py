@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema
-
-Usage = Literal["signing", "authentication"]
+from trivet.web.rest.schemas.enumerations import BootstrapTokenUsage
 
 
 class BootstrapTokenCreate(RequestSchema):
@@ -24,7 +23,7 @@ class BootstrapTokenCreate(RequestSchema):
     node: str | None = Field(
         None, max_length=253, description="The one node that it is for; without it, any."
     )
-    usages: list[Usage] = Field(["authentication"], min_length=1, max_length=2)
+    usages: list[BootstrapTokenUsage] = Field(["authentication"], min_length=1, max_length=2)
     groups: list[Annotated[str, Field(max_length=300)]] = Field(
         [],
         max_length=100,
@@ -39,7 +38,7 @@ class BootstrapToken(Schema):
 
     id: str = Field(description="The six characters before the dot; they may be shown.")
     node: str | None
-    usages: list[Usage]
+    usages: list[BootstrapTokenUsage]
     groups: list[str]
     description: str
     created_at: datetime

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from trivet.pki.kubernetes import PROFILES
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
+from trivet.web.rest.schemas.enumerations import (
+    AuthorityName,
+    CertificateStatus,
+    ComparedIdentity,
+    DecisionAction,
+    ProfileName,
+    Verdict,
+)
 
 PEM_EXAMPLE = "-----BEGIN CERTIFICATE REQUEST-----\nMIH…\n-----END CERTIFICATE REQUEST-----\n"
 
@@ -21,9 +27,7 @@ class CertificateCreate(RequestSchema):
         json_schema_extra={"examples": [{"profile": "kubelet-client", "node": "node-1", "csr": PEM_EXAMPLE}]}
     )
 
-    profile: str = Field(
-        description=f"One of {', '.join(PROFILES)}.", max_length=80, examples=["kubelet-client"]
-    )
+    profile: ProfileName = Field(examples=["kubelet-client"])
     csr: str = Field(description="The PKCS#10 request, PEM.", max_length=65536)
     node: str | None = Field(
         None, description="The node, where the profile holds one and the CSR does not tell.", max_length=253
@@ -42,7 +46,7 @@ class RenewalQuery(Schema):
 class IssuanceQuery(Schema):
     """What the query says beside a body that is the CSR itself."""
 
-    profile: str | None = Field(None, max_length=80, description="With an application/pkcs10 body.")
+    profile: ProfileName | None = Field(None, description="With an application/pkcs10 body.")
     node: str | None = Field(None, max_length=253, description="With an application/pkcs10 body.")
     expiration_seconds: Seconds | None = Field(None, description="With an application/pkcs10 body.")
 
@@ -63,7 +67,7 @@ class Certificate(Schema):
     """An issued certificate and what Trivet knows of it."""
 
     cluster: str
-    authority: str
+    authority: AuthorityName
     profile: str
     node: str | None
     serial_number: str = Field(description="Hexadecimal, lower case, without leading zeros.")
@@ -75,7 +79,7 @@ class Certificate(Schema):
     issued_at: datetime = Field(description="The true time of issue, which revocations compare with.")
     not_before: datetime = Field(description="Backdated, for clocks that drift.")
     not_after: datetime
-    status: Literal["valid", "revoked", "expired"]
+    status: CertificateStatus
     revoked_at: datetime | None
     superseded_at: datetime | None = Field(description="When it was renewed.")
     requester: str
@@ -101,22 +105,33 @@ class RenewalInfo(Schema):
     suggested_window: SuggestedWindow
 
 
+class ConsideredEntry(Schema):
+    """A revocation entry that a decision looked at, as it was then."""
+
+    entry: UUID
+    revocation: str = Field(description="The object that it stood in.")
+    kind: str
+    value: str
+    not_before: datetime | None
+    matched: bool
+
+
 class Decision(Schema):
     """Why a certificate was issued, or a request refused."""
 
     id: UUID
     decided_at: datetime
     requester: str
-    action: Literal["issue", "renew"]
+    action: DecisionAction
     profile: str
     request_sha256: str
-    verdict: Literal["issued", "refused"]
+    verdict: Verdict
     reason: str | None = Field(description="The kind of refusal.")
     detail: str | None
     cluster_version: int | None = Field(description="Version of the cluster's set of entries that was read.")
     global_version: int | None = Field(description="The same for the set that holds in all clusters.")
-    considered: list[dict[str, Any]] = Field(description="The entries that shared a key with the request.")
-    identity: dict[str, Any] | None = Field(description="What the entries were compared with.")
+    considered: list[ConsideredEntry] = Field(description="The entries that shared a key with the request.")
+    identity: ComparedIdentity | None = Field(description="What the entries were compared with.")
     serial_number: str | None
     parent_serial_number: str | None
     request_id: str | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, SecretStr
 
 from trivet.pki.roots import RootAlgorithm
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema
+from trivet.web.rest.schemas.enumerations import AuthorityName, GenerationState
 
 
 class ImportedRootPair(RequestSchema):
@@ -79,9 +79,9 @@ class ClusterPage(Page[Cluster]):
 class Generation(Schema):
     """A key and certificate of an authority."""
 
-    authority: Literal["cluster", "etcd", "front-proxy"]
+    authority: AuthorityName
     generation: UUID
-    state: Literal["staged", "active", "retiring", "retired"]
+    state: GenerationState
     subject: str = Field(description="RFC 4514.")
     serial_number: str
     not_before: datetime

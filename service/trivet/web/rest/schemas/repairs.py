@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
-from trivet.web.rest.schemas.upkeep import Identity, StageName
-
-RepairState = Literal["rehearsal", "open", "completed", "ended", "closed"]
-Plight = Literal[
-    "fresh",
-    "banned",
-    "no-active-generation",
-    "revoked",
-    "expired-too-long-ago",
-    "waiting",
-    "refused",
-    "not-heard-of",
-]
+from trivet.web.rest.schemas.enumerations import Plight, RepairState, StageName, StageState
+from trivet.web.rest.schemas.upkeep import Identity
 
 
 class RepairCreate(RequestSchema):
@@ -43,7 +31,7 @@ class RepairStage(Schema):
     """A stage of a repair."""
 
     name: StageName
-    state: Literal["waiting", "current", "fresh", "passed", "skipped"]
+    state: StageState
     total: int
     fresh: int
     began_at: datetime | None = Field(description="When its turn came.")

@@ -8,11 +8,14 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from trivet.pki.kubernetes import PROFILES
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema, Seconds
 from trivet.web.rest.schemas.certificates import PEM_EXAMPLE
-
-State = Literal["pending", "approved", "issued", "denied", "failed"]
+from trivet.web.rest.schemas.enumerations import (
+    Annotations,
+    CertificateRequestState,
+    Labels,
+    ProfileName,
+)
 
 
 class CertificateRequestCreate(RequestSchema):
@@ -22,7 +25,7 @@ class CertificateRequestCreate(RequestSchema):
         json_schema_extra={"examples": [{"profile": "kubelet-client", "csr": PEM_EXAMPLE}]}
     )
 
-    profile: str = Field(description=f"One of {', '.join(PROFILES)}.", max_length=80)
+    profile: ProfileName
     csr: str = Field(description="The PKCS#10 request, PEM.", max_length=65536)
     node: str | None = Field(
         None, description="The node, where the profile holds one and the CSR does not tell.", max_length=253
@@ -41,7 +44,7 @@ class CertificateRequestCreate(RequestSchema):
 class CertificateRequestQuery(Schema):
     """What the query says beside a body that is the CSR itself."""
 
-    profile: str | None = Field(None, max_length=80, description="With an application/pkcs10 body.")
+    profile: ProfileName | None = Field(None, description="With an application/pkcs10 body.")
     node: str | None = Field(None, max_length=253, description="With an application/pkcs10 body.")
     expiration_seconds: Seconds | None = Field(None, description="With an application/pkcs10 body.")
     name: str | None = Field(None, max_length=253, description="With an application/pkcs10 body.")
@@ -89,9 +92,9 @@ class CertificateRequest(Schema):
     username: str = Field(description="As Kubernetes names who submitted it.")
     groups: list[str]
     extra: dict[str, Any]
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    state: State
+    labels: Labels
+    annotations: Annotations
+    state: CertificateRequestState
     reason: str = Field(description="Why it waits, or what became of it.")
     conditions: list[RequestCondition]
     created_at: datetime

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from trivet.pki.manifest import DEFAULT_NAMESPACE
 from trivet.web.rest.schemas.base import Page, Schema
 from trivet.web.rest.schemas.certificates import Certificate
+from trivet.web.rest.schemas.enumerations import Annotations, Labels
 
 # Given by the server; a request that sends it back is not asked what it holds.
 _ADDED: Any = Field(None, json_schema_extra={"readOnly": True})
@@ -46,8 +47,8 @@ class RevocationMetadata(Schema):
     model_config = ConfigDict(extra="allow")
     name: str
     namespace: str | None = Field(DEFAULT_NAMESPACE, description="Null counts as left out.")
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: Labels | None = None
+    annotations: Annotations | None = None
     uid: UUID | None = _ADDED
     resource_version: str | None = _ADDED
     creation_timestamp: datetime | None = _ADDED

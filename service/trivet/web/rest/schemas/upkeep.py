@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
 from trivet.web.rest.schemas.base import Page, RequestSchema, Schema
+from trivet.web.rest.schemas.enumerations import CertificateStatus, StageName
 
 _Span = Annotated[int, Field(ge=0, le=10 * 366 * 24 * 3600)]
-StageName = Literal["etcd", "api-server", "rest"]
 
 
 class Identity(Schema):
@@ -23,7 +23,7 @@ class Identity(Schema):
     common_name: str
     issued_at: datetime
     not_after: datetime
-    status: Literal["valid", "revoked", "expired"]
+    status: CertificateStatus
     revoked_at: datetime | None
     stage: StageName = Field(description="Of a repair.")
     waited_for: bool = Field(
