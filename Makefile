@@ -7,7 +7,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 EXTRAS = $$(sed -n '/^\[project.optional/,/^\[project.scripts/s/^\([a-z]*\) = .*/\1/p' pyproject.toml | paste -sd ,)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check fmt lock openapi bench docs sbom
+.PHONY: help run test check fmt lock openapi sdk bench docs sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,12 +31,17 @@ fmt: .venv/dev.stamp ## Format the code and mend what Ruff can mend
 
 lock: .venv/uv.stamp ## Write requirements/*.txt; to newer versions: make lock ARGS=--upgrade
 	$(COMPILE) --group installer -o requirements/uv.txt $(ARGS)
+	$(COMPILE) --group sdk -o requirements/sdk.txt $(ARGS)
 	$(COMPILE) pyproject.toml --all-extras --group build -o requirements/run.txt $(ARGS)
 	$(COMPILE) pyproject.toml --all-extras --group build --group dev --group docs --group supply \
 	  -c requirements/run.txt -o requirements/dev.txt $(ARGS)
 
 openapi: .venv/run.stamp ## Write openapi/openapi.json from the code
 	.venv/bin/trivet openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
+
+SDK ?= dist/sdk
+sdk: sdk-python $(if $(shell command -v npm),sdk-typescript) ## Make the SDKs for Python and (where npm is) TypeScript in dist/sdk
+	@command -v npm >/dev/null || echo 'npm is not installed, so there is no SDK for TypeScript'
 
 bench: .venv/dev.stamp ## Measure beside the limit and the peers, an hour; in two minutes: make bench QUICK=1
 	.venv/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
@@ -51,6 +56,22 @@ sbom: .venv/dev.stamp ## Build the wheel, and its bill of materials (CycloneDX),
 	$(UV) pip install --quiet --python .venv/sbom --constraint requirements/run.txt "$$(echo dist/trivet-*.whl)[$(EXTRAS)]"
 	@sed "s/^dynamic = .*/version = \"$$(.venv/bin/python -m hatchling version)\"/" pyproject.toml > .venv/sbom/pyproject.toml
 	.venv/bin/cyclonedx-py environment --pyproject .venv/sbom/pyproject.toml --output-reproducible -o dist/trivet.cdx.json .venv/sbom
+
+# --- the SDKs, each in a folder that can be installed; SDK=folder for another place ---
+
+.PHONY: sdk-python sdk-typescript
+sdk-python: .venv/sdk.stamp
+	@rm -rf $(SDK)/python && mkdir -p $(SDK)
+	@PATH="$(CURDIR)/.venv/sdk/bin:$$PATH" openapi-python-client generate --path openapi/openapi.json \
+	  --config openapi/python.yaml --meta uv --output-path $(SDK)/python --overwrite > $(SDK)/python.log 2>&1 \
+	  || { cat $(SDK)/python.log >&2; exit 1; }
+	@echo 'pip install ./$(SDK)/python'
+
+sdk-typescript:
+	@mkdir -p $(SDK)/typescript
+	@cp -R openapi/typescript/. openapi/openapi.json $(SDK)/typescript/
+	@cd $(SDK)/typescript && npm ci --silent && npm run --silent generate > ../typescript.log && npm run --silent build
+	@echo 'npm install ./$(SDK)/typescript'
 
 # --- what the targets stand on: one .venv, filled from hashed lock files, each step once ---
 
@@ -68,4 +89,9 @@ sbom: .venv/dev.stamp ## Build the wheel, and its bill of materials (CycloneDX),
 
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/sdk.stamp: .venv/uv.stamp requirements/sdk.txt
+	$(UV) venv --quiet --clear --python .venv/bin/python .venv/sdk
+	$(UV) pip install --quiet --python .venv/sdk/bin/python --require-hashes -r requirements/sdk.txt
 	@touch $@

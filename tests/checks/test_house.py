@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("uv", "run", "dev")
+LOCKS = ("uv", "run", "sdk", "dev")
 EMPTY_WORDS = {"utils", "helpers", "manager", "common", "misc", "data", "info", "process"}
 BANNED = EMPTY_WORDS | {"cert", "ttl", "blacklist"}
 # Folders that are nobody's prose: made by tools, or by running Trivet.
@@ -100,7 +100,7 @@ def test_every_declared_requirement_is_locked_within_its_bounds() -> None:
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
     run = [*project["project"]["dependencies"], *extras["server"], *extras["postgres"], *groups["build"]]
     dev = [*groups["dev"], *groups["docs"], *groups["supply"]]
-    declared = {"uv": groups["installer"], "run": run, "dev": dev}
+    declared = {"uv": groups["installer"], "run": run, "dev": dev, "sdk": groups["sdk"]}
     for lock, requirements in declared.items():
         pins = _pins(lock)
         for requirement in map(Requirement, requirements):

@@ -66,6 +66,8 @@ def _values(operation: str, known: Known) -> dict[str, str]:
         values["name"] = DENIED
     elif operation == "createRepair":
         values["cluster"] = "spare"
+    elif operation == "createRepairSkip":
+        values |= {"cluster": "skipped", "repair": known.skipping}
     elif operation == "deleteRepair":
         values |= {"cluster": "lab", "repair": known.closing}
     return values

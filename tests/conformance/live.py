@@ -75,6 +75,7 @@ class Known:
     certificate_ids: list[str] = field(default_factory=list)
     renewal: str = ""
     repair: str = ""
+    skipping: str = ""
     closing: str = ""
 
 
@@ -123,10 +124,10 @@ def pem(request: bytes) -> str:
 
 
 def furnish(live: Live) -> Known:
-    """Make three clusters, and in `prod` (which the document's examples name) some of everything."""
+    """Make four clusters, and in `prod` (which the document's examples name) some of everything."""
     known = Known()
     with live.client() as client:
-        for name in ("prod", "lab", "spare"):
+        for name in ("prod", "lab", "spare", "skipped"):
             _made(client.post("/clusters", json={"name": name, "endpoint": f"api.{name}.example"}))
         for number in range(6):
             body = {"profile": "kubelet-client", "node": f"node-{number}", "csr": pem(csr(key=number))}
@@ -148,6 +149,9 @@ def furnish(live: Live) -> Known:
             _made(client.post(f"/clusters/{cluster}/repairs", json={"forSeconds": 7200}))["id"]
             for cluster in ("prod", "lab")
         )
+        etcd = {"profile": "etcd-server", "node": "node-0", "csr": pem(csr(key=0))}
+        _made(client.post("/clusters/skipped/certificates", json=etcd))  # so its first stage is not over
+        known.skipping = _made(client.post("/clusters/skipped/repairs", json={"forSeconds": 7200}))["id"]
     return known
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import models_json_schema
 
 from trivet.web.problems import PROBLEM_TYPE, RENDERINGS, TYPE_PREFIX
-from trivet.web.tidying import never_null, without_titles
+from trivet.web.tidying import as_written, never_null
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -163,11 +163,11 @@ def _complete(document: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> No
     components = document.setdefault("components", {})
     components["securitySchemes"] = _SECURITY_SCHEMES
     components["schemas"] = _schemas(components.get("schemas", {}), bodies)
-    document["components"] = without_titles(components)
+    document["components"] = as_written(components)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _complete_operation(path, operation)
-            operations[method] = without_titles(operation)
+            operations[method] = as_written(operation)
 
 
 def _schemas(known: dict[str, Any], bodies: Iterable[type[BaseModel]]) -> dict[str, Any]:

@@ -10,20 +10,22 @@ _VALUES: Final = frozenset({"const", "default", "enum", "example", "examples", "
 _NAMED: Final = frozenset({"properties", "schemas"})
 
 
-def without_titles(schema: Any) -> Any:  # noqa: ANN401  any JSON
-    """A schema, or a part of a document, without the titles that Pydantic makes of names ("Serialnumber")."""
+def as_written(schema: Any) -> Any:  # noqa: ANN401  any JSON
+    """A schema, or a part of a document, without what Pydantic makes up: titles ("Serialnumber"), defaults of null."""
     if isinstance(schema, list):
-        return [without_titles(one) for one in schema]
+        return [as_written(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {}
     for name, value in schema.items():
+        if name == "default" and value is None:
+            continue  # says nothing
         if name in _VALUES:
             kept[name] = value
         elif name in _NAMED:
-            kept[name] = {own: without_titles(one) for own, one in value.items()}
+            kept[name] = {own: as_written(one) for own, one in value.items()}
         elif name != "title" or not isinstance(value, str):
-            kept[name] = without_titles(value)
+            kept[name] = as_written(value)
     return kept
 
 
