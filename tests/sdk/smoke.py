@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from trivet_client import AuthenticatedClient, Client
+from trivet_client import AuthenticatedClient
 from trivet_client.api.certificates import issue_certificate, list_certificates, renew_certificate
 from trivet_client.api.revocations import create_renew_revocation
 from trivet_client.models import (
@@ -66,7 +66,8 @@ def renewed(certificate: Certificate, key: bytes, name: str) -> Certificate:
     pair.write_bytes(certificate.certificate.encode() + key)
     context = ssl.create_default_context(cafile=CA)
     context.load_cert_chain(pair)
-    holder = Client(base_url=URL, verify_ssl=context)
+    # Renewing takes no token: the certificate of the connection is the proof.
+    holder = AuthenticatedClient(base_url=URL, token="none", verify_ssl=context)
     answer = renew_certificate.sync(CLUSTER, client=holder, body=CertificateRenew(csr=csr(name)[0]))
     assert isinstance(answer, Certificate), answer
     return answer

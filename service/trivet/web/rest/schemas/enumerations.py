@@ -43,7 +43,8 @@ Verdict = TypeAliasType(
 AccessRole = TypeAliasType(
     "AccessRole",
     Annotated[
-        Literal["admin", "issuer", "approver", "auditor", "signer"], Field(description="What an access token is for.")
+        Literal["admin", "issuer", "approver", "auditor", "signer"],
+        Field(description="What an access token is for."),
     ],
 )
 BootstrapTokenUsage = TypeAliasType(
