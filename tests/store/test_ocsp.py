@@ -431,13 +431,14 @@ def test_the_key_of_a_responder_is_stored_encrypted(blue: OcspWorld) -> None:
 def test_a_scrape_learns_when_the_first_responder_ends(blue: OcspWorld) -> None:
     monitor = Monitor(blue.world.authority)
     monitor.read()
-    assert monitor.standing.responders_end is None
+    assert monitor.standing.responder is None
     blue.ask(1)
     end = x509.load_der_x509_certificate(blue.responder().certificate).not_valid_after_utc
+    lifetime = end - blue.world.clock()
     blue.world.clock.advance(hours=1)
     OcspWorld(blue.world, authority="etcd").ask(1)
     monitor.read()
-    assert monitor.standing.responders_end == end
+    assert monitor.standing.responder == (end, lifetime)
 
 
 def test_a_responder_is_nobodys_identity(blue: OcspWorld) -> None:

@@ -77,6 +77,16 @@ def _certificates(node: Node, tallies: Tallies, now: Moment) -> Iterator[Family]
         ],
     )
     yield (
+        "agent_certificate_lifetime_seconds",
+        "gauge",
+        "How long it lives in all.",
+        [
+            _of(name, (identity.held.validity.not_after - identity.held.validity.not_before).total_seconds())
+            for name, identity in held.items()
+            if identity.held
+        ],
+    )
+    yield (
         "agent_certificate_next_try_timestamp_seconds",
         "gauge",
         "When it is renewed, or tried again.",
@@ -169,11 +179,23 @@ def _lists(lists: Mapping[str, ListStanding]) -> Iterator[Family]:
         ],
     )
     yield (
+        "agent_revocation_list_lifetime_seconds",
+        "gauge",
+        "How long the CRL on the disk is good for in all; 0 where there is none that can be read.",
+        [({"list": name}, _lifetime(one)) for name, one in lists.items()],
+    )
+    yield (
         "agent_revocation_list_fetched",
         "gauge",
         "Whether the last question for a newer CRL was answered with one that holds.",
         [({"list": name}, float(not one.faults)) for name, one in lists.items()],
     )
+
+
+def _lifetime(one: ListStanding) -> float:
+    if one.next_update is None or one.this_update is None:
+        return 0.0
+    return (one.next_update - one.this_update).total_seconds()
 
 
 def _next_try(identity: Identity, now: Moment) -> float:

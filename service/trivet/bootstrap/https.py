@@ -58,5 +58,5 @@ class HttpsCertificate:
         validity = validity_of(certificate)
         lifetime = validity.not_after - self._authority.clock()
         due = validity.not_after - max(lifetime, timedelta()) * (1 - _RENEWED_AFTER)
-        measures.https_certificate(validity.not_after)
+        measures.https_certificate(validity.not_after, validity.not_after - validity.not_before)
         return to_pem([certificate]), key, due

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trivet.store.authorities import GenerationState
 from trivet.store.tables import certificates, generations, ocsp_responders
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from typing import Any
     from uuid import UUID
 
@@ -98,16 +98,18 @@ def due(connection: Connection, now: datetime, limit: int) -> list[UUID]:
     return list(connection.scalars(query))
 
 
-def first_end(connection: Connection) -> datetime | None:
-    """The earliest end of a responder's certificate, of those that the chore looks after."""
+def first_to_end(connection: Connection) -> tuple[datetime, timedelta] | None:
+    """When the responder's certificate ends that ends first, of those that the chore looks after; and its lifetime."""
     query = (
-        select(func.min(certificates.c.not_after))
+        select(certificates.c.not_after, certificates.c.issued_at)
         .join(ocsp_responders, _COLUMNS.certificate_id == certificates.c.id)
         .join(generations, generations.c.id == _COLUMNS.generation_id)
         .where(generations.c.state != GenerationState.RETIRED)
+        .order_by(certificates.c.not_after)
+        .limit(1)
     )
-    end: datetime | None = connection.scalar(query)
-    return end
+    first = connection.execute(query).first()
+    return (first.not_after, first.not_after - first.issued_at) if first is not None else None
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:

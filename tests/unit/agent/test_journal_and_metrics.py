@@ -96,6 +96,7 @@ def test_the_metrics_tell_of_each_certificate_by_its_name_in_the_plan() -> None:
     assert 'trivet_agent_certificate_last_result{certificate="apiserver",result="unreachable"} 1' in lines
     assert 'trivet_agent_certificate_renewals_total{certificate="apiserver"} 3' in lines
     assert f"trivet_agent_outage_budget_seconds {95 * 3600 - 300}" in lines
+    assert 'trivet_agent_certificate_lifetime_seconds{certificate="etcd-server"} 345600' in lines
     not_after = START + timedelta(days=4, minutes=-5)
     name = 'trivet_agent_certificate_not_after_timestamp_seconds{certificate="etcd-server"}'
     assert f"{name} {not_after.timestamp():.0f}" in lines

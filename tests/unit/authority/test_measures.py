@@ -198,7 +198,7 @@ def test_faults_revocations_and_chores_are_counted() -> None:
     measures.revocation_changed("create", None, added=3, marked=40)
     measures.revocation_changed("delete", BLUE, added=0, marked=0)
     measures.chore_ended("sweeping", failed=True, due=NOW)
-    measures.https_certificate(NOW + timedelta(days=4))
+    measures.https_certificate(NOW + timedelta(days=4), timedelta(days=5))
     assert value("trivet_authentication_failures_total", fault="expired") >= 1
     assert value("trivet_database_errors_total", fault="busy") >= 1
     assert value("trivet_revocation_changes_total", change="create", scope="all") >= 1
@@ -209,6 +209,7 @@ def test_faults_revocations_and_chores_are_counted() -> None:
     assert value("trivet_chore_due_timestamp_seconds", chore="sweeping") == NOW.timestamp()
     ends = value("trivet_https_not_after_timestamp_seconds", authority="service")
     assert ends == (NOW + timedelta(days=4)).timestamp()
+    assert value("trivet_https_lifetime_seconds", authority="service") == 5 * 24 * 3600
 
 
 def test_a_process_notes_what_it_takes_of_its_machine() -> None:
@@ -245,7 +246,11 @@ def test_both_formats_can_be_parsed_and_names_follow_the_conventions() -> None:
 def test_promtool_has_nothing_to_say_against_the_metrics(require_tool: Callable[[str], str]) -> None:
     measures.decided(BLUE, "etcd-peer", "issue", None)
     full = StandingCollector(
-        {"version": "1"}, NOW, Standing({("blue", "etcd", "active"): NOW}, 1), is_up=True, ahead=0.5
+        {"version": "1"},
+        NOW,
+        Standing({("blue", "etcd", "active"): (NOW, timedelta(days=9))}, 1),
+        is_up=True,
+        ahead=0.5,
     )
     text = exposition(full, is_openmetrics=False, folder=None)
     checked = subprocess.run(

@@ -231,20 +231,22 @@ class TestBudget:
         monitor = BudgetMonitor(world.authority)
         monitor.read()
         end = min(one.not_after for one in fleet.held.values())
-        assert monitor.samples() == [({"cluster": "blue"}, end.timestamp())]
+        assert monitor.ends() == [({"cluster": "blue"}, end.timestamp())]
+        (lifetime,) = {one.not_after - one.issued_at for one in fleet.held.values() if one.not_after == end}
+        assert monitor.lifetimes() == [({"cluster": "blue"}, lifetime.total_seconds())]
         # Too slow to look at more than one cluster for one scrape: the rest comes with the next.
         ticks = (0.6 * number for number in count())
         slow = BudgetMonitor(world.authority, lambda: next(ticks))
         slow.read()
 
         slow.read()
-        assert slow.samples() == monitor.samples()
+        assert slow.ends() == monitor.ends()
 
     def test_it_is_silent_where_series_do_not_carry_the_names_of_clusters(self, fleet: Fleet) -> None:
         measures.tell_clusters_apart(wanted=False)
         try:
             monitor = BudgetMonitor(fleet.world.authority)
             monitor.read()
-            assert monitor.samples() == []
+            assert monitor.ends() == monitor.lifetimes() == []
         finally:
             measures.tell_clusters_apart(wanted=True)

@@ -203,6 +203,10 @@ def test_the_ends_of_authorities_are_shown(service: Service) -> None:
         ends = value(answer, "trivet_ca_not_after_timestamp_seconds", **labels)
         assert ends is not None
         assert ends > service.world.clock().timestamp() + 3000 * 24 * 3600
+        lifetime = value(answer, "trivet_ca_lifetime_seconds", **labels)
+        assert lifetime is not None
+        # Made just now, and backdated a little: nearly all of its life lies ahead.
+        assert lifetime - 3600 < ends - service.world.clock().timestamp() < lifetime
 
 
 def test_a_scrape_is_answered_while_the_database_is_away(service: Service, monotonic: Monotonic) -> None:

@@ -12,7 +12,7 @@ from trivet.authority.metrics import meters
 from trivet.pki.kubernetes import ALL_PROFILES, SERVICE_PROFILE
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from prometheus_client import Counter, Histogram
 
@@ -220,9 +220,10 @@ def chore_due(name: str, due: datetime) -> None:
     meters.CHORE_DUE.labels(name).set(due.timestamp())
 
 
-def https_certificate(not_after: datetime) -> None:
-    """Say when the HTTPS certificate of this process ends."""
+def https_certificate(not_after: datetime, lifetime: timedelta) -> None:
+    """Say when the HTTPS certificate of this process ends, and how long it lives in all."""
     meters.HTTPS_END.labels("service").set(not_after.timestamp())
+    meters.HTTPS_LIFETIME.labels("service").set(lifetime.total_seconds())
 
 
 def crl_published(cluster: str, authority: str, seconds: float) -> None:

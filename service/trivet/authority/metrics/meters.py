@@ -70,6 +70,7 @@ IN_FLIGHT = _sum("trivet_http_requests_in_flight", "HTTP requests that are being
 CHORES = _counter("trivet_chore_runs_total", "Chores that were done, or failed.", "chore", "result")
 CHORE_DUE = _least("trivet_chore_due_timestamp_seconds", "When a chore falls due next; the earliest of all workers.", "chore")
 HTTPS_END = _least("trivet_https_not_after_timestamp_seconds", "End of the service's own HTTPS certificate; the earliest of all workers.", "authority")
+HTTPS_LIFETIME = _least("trivet_https_lifetime_seconds", "Lifetime of the service's own HTTPS certificate.", "authority")
 AUDIT_FAULTS = _counter("trivet_audit_faults_total", "Records or checkpoints that the database lost or changed, found while sealing.")
 CRLS = _counter("trivet_crls_published_total", "CRLs that were published.", "cluster", "authority")
 CRL_TIMES = _histogram("trivet_crl_publish_seconds", "Time from beginning to make a CRL to its being stored.", _PHASE)

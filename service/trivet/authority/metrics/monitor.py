@@ -16,7 +16,7 @@ from trivet.store import chains, clusters, monitoring, ocsp_responders, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from prometheus_client.metrics_core import Metric
@@ -33,22 +33,24 @@ class Standing:
     """What was found.
 
     Attributes:
-        ends: by cluster, authority and state, the earliest end of a CA certificate.
+        ends: by cluster, authority and state, the earliest end of a CA certificate, and its lifetime.
         clusters: how many there are.
         crls: by cluster and authority, the earliest thisUpdate and nextUpdate of a CRL.
         budgets: when the first certificate of each cluster ends, as samples.
+        budget_lifetimes: the lifetimes of those certificates, as samples.
         pending: by cluster, how many certificate requests wait for an approver.
         sealed: when the last checkpoint was made.
-        responders_end: the earliest end of an OCSP responder's certificate; None where there is none.
+        responder: when the OCSP responder's certificate ends that ends first, and its lifetime; None without.
     """
 
-    ends: dict[Series, datetime] = field(default_factory=dict)
+    ends: dict[Series, tuple[datetime, timedelta]] = field(default_factory=dict)
     clusters: int = 0
     crls: dict[tuple[str, str], tuple[datetime, datetime]] = field(default_factory=dict)
     budgets: list[tuple[dict[str, str], float]] = field(default_factory=list)
+    budget_lifetimes: list[tuple[dict[str, str], float]] = field(default_factory=list)
     pending: dict[str, int] = field(default_factory=dict)
     sealed: datetime | None = None
-    responders_end: datetime | None = None
+    responder: tuple[datetime, timedelta] | None = None
 
 
 class Monitor:
@@ -62,7 +64,7 @@ class Monitor:
         """Nothing is read yet."""
         self._authority = authority
         self.standing = Standing()
-        self._ends: dict[UUID, datetime] = {}
+        self._ends: dict[UUID, tuple[datetime, timedelta]] = {}
         self._budgets = BudgetMonitor(authority)
 
     def read(self) -> None:
@@ -77,8 +79,8 @@ class Monitor:
             pending = self._pending(connection)
             checkpoint = chains.last_checkpoint(connection)
             times = monitoring.crl_times(connection)
-            responders_end = ocsp_responders.first_end(connection)
-        ends: dict[Series, datetime] = {}
+            responder = ocsp_responders.first_to_end(connection)
+        ends: dict[Series, tuple[datetime, timedelta]] = {}
         for generation in found:
             series = (cluster_label(generation.cluster), generation.authority, generation.state)
             ends[series] = min(self._ends[generation.id], ends.get(series, self._ends[generation.id]))
@@ -86,7 +88,14 @@ class Monitor:
         known = {generation.cluster for generation in found} - {None}
         sealed = checkpoint.made_at if checkpoint else None
         self.standing = Standing(
-            ends, len(known), _earliest(times), self._budgets.samples(), pending, sealed, responders_end
+            ends,
+            len(known),
+            _earliest(times),
+            self._budgets.ends(),
+            self._budgets.lifetimes(),
+            pending,
+            sealed,
+            responder,
         )
 
     def _pending(self, connection: Connection) -> dict[str, int]:
@@ -113,7 +122,9 @@ class Monitor:
     def _learn(self, connection: Connection, found: Sequence[TrustedGeneration]) -> None:
         new = [generation.id for generation in found if generation.id not in self._ends]
         for key, der in monitoring.certificates_of(connection, new).items():
-            self._ends[key] = from_der(der).not_valid_after_utc
+            certificate = from_der(der)
+            end = certificate.not_valid_after_utc
+            self._ends[key] = (end, end - certificate.not_valid_before_utc)
 
 
 def _earliest(
@@ -152,13 +163,16 @@ class StandingCollector(Collector):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         yield _gauge("process_max_fds", "How many files a worker may open.", [({}, files)])
         yield _gauge("trivet_clusters", "Clusters.", [({}, self.standing.clusters)])
+        roots = [(dict(zip(_LABELS, key, strict=True)), *first) for key, first in self.standing.ends.items()]
         yield _gauge(
             "trivet_ca_not_after_timestamp_seconds",
             "End of a CA certificate that is in a trust bundle.",
-            [
-                (dict(zip(_LABELS, key, strict=True)), end.timestamp())
-                for key, end in self.standing.ends.items()
-            ],
+            [(labels, end.timestamp()) for labels, end, _ in roots],
+        )
+        yield _gauge(
+            "trivet_ca_lifetime_seconds",
+            "Lifetime of that CA certificate.",
+            [(labels, lifetime.total_seconds()) for labels, _, lifetime in roots],
         )
         for place, (name, text) in enumerate(_CRL_TIMES):
             samples = [
@@ -166,16 +180,26 @@ class StandingCollector(Collector):
                 for key, times in self.standing.crls.items()
             ]
             yield _gauge(name, text, samples)
-        responders = self.standing.responders_end
+        responder = self.standing.responder
         yield _gauge(
             "trivet_ocsp_responder_not_after_timestamp_seconds",
             "End of the OCSP responder's certificate that ends first.",
-            [] if responders is None else [({}, responders.timestamp())],
+            [] if responder is None else [({}, responder[0].timestamp())],
+        )
+        yield _gauge(
+            "trivet_ocsp_responder_lifetime_seconds",
+            "Lifetime of that certificate.",
+            [] if responder is None else [({}, responder[1].total_seconds())],
         )
         yield _gauge(
             "trivet_outage_budget_end_timestamp_seconds",
             "When a cluster's first certificate ends if contact with Trivet is lost now.",
             self.standing.budgets,
+        )
+        yield _gauge(
+            "trivet_outage_budget_lifetime_seconds",
+            "Lifetime of that certificate.",
+            self.standing.budget_lifetimes,
         )
         yield _gauge(
             "trivet_certificate_requests_pending",

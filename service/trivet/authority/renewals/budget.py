@@ -17,7 +17,7 @@ from trivet.store import clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from trivet.authority.access import Requester
@@ -82,7 +82,7 @@ class BudgetMonitor:
     """Looks at one cluster after the other for a scrape, a second at a time, and remembers what it found.
 
     Attributes:
-        ends: by the name of its cluster, when the first certificate ends.
+        firsts: by the name of its cluster, the end of the certificate that ends first, and its lifetime.
     """
 
     def __init__(self, authority: Authority, clock: Callable[[], float] = monotonic) -> None:
@@ -90,7 +90,7 @@ class BudgetMonitor:
         self._authority = authority
         self._clock = clock
         self._todo: list[tuple[UUID, str]] = []
-        self.ends: dict[str, datetime] = {}
+        self.firsts: dict[str, tuple[datetime, timedelta]] = {}
 
     def read(self) -> None:
         """Go on where the last reading stopped; not from two threads at once.
@@ -110,17 +110,26 @@ class BudgetMonitor:
 
     def _begin(self, names: dict[UUID, str]) -> None:
         self._todo = list(names.items())
-        self.ends = {name: end for name, end in self.ends.items() if name in set(names.values())}
+        known = set(names.values())
+        self.firsts = {name: first for name, first in self.firsts.items() if name in known}
 
     def _note(self, name: str, held: Iterable[CurrentCertificate]) -> None:
-        ends = [one.not_after for one in held]
-        if ends:
-            self.ends[name] = min(ends)
+        first = min(held, key=lambda one: one.not_after, default=None)
+        if first is not None:
+            self.firsts[name] = (first.not_after, first.not_after - first.issued_at)
         else:
-            self.ends.pop(name, None)
+            self.firsts.pop(name, None)
 
-    def samples(self) -> list[tuple[dict[str, str], float]]:
-        """What a scrape shows."""
+    def ends(self) -> list[tuple[dict[str, str], float]]:
+        """For a scrape: when each cluster's first certificate ends."""
         return [
-            ({"cluster": cluster_label(name)}, end.timestamp()) for name, end in sorted(self.ends.items())
+            ({"cluster": cluster_label(name)}, end.timestamp())
+            for name, (end, _) in sorted(self.firsts.items())
+        ]
+
+    def lifetimes(self) -> list[tuple[dict[str, str], float]]:
+        """For a scrape: how long that certificate lives in all."""
+        return [
+            ({"cluster": cluster_label(name)}, lifetime.total_seconds())
+            for name, (_, lifetime) in sorted(self.firsts.items())
         ]
