@@ -11,6 +11,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from prometheus_client.parser import text_string_to_metric_families
 from tests.monitoring import names
 from tests.monitoring.names import named
@@ -82,9 +83,7 @@ def _ask_ocsp(client: httpx.Client, certificate: x509.Certificate, question: ocs
 
     access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     (url,) = [
-        one.access_location.value
-        for one in access
-        if one.access_method == x509.AuthorityInformationAccessOID.OCSP
+        one.access_location.value for one in access if one.access_method == AuthorityInformationAccessOID.OCSP
     ]
     path = "/pki" + url.partition("/pki")[2]
     asked = {"Content-Type": "application/ocsp-request"}

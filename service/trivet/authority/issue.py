@@ -17,7 +17,7 @@ from trivet.authority.issuance.certify import certify
 from trivet.authority.issuance.qualify import judge_all, qualify
 from trivet.authority.issuance.repeats import settle_keys, take_keys
 from trivet.authority.issuance.results import results_of
-from trivet.authority.metrics import measures
+from trivet.authority.metrics import measures, traces
 from trivet.authority.repairs import gate as repair_gate
 from trivet.authority.repairs import ground as repair_ground
 from trivet.pki.errors import Refusal, UnavailableError
@@ -95,6 +95,7 @@ def _measure(size: int, check: float, sign: float, commit: float) -> None:
     measures.phase("check", check)
     measures.phase("sign", sign)
     measures.phase("commit", commit)
+    traces.batch_ended(("check", check), ("sign", sign), ("commit", commit))
 
 
 def _begin(authority: Authority, application: Application) -> Case:

@@ -13,6 +13,7 @@ from trivet.authority import once, record
 from trivet.authority.access import Permission, Requester
 from trivet.authority.external_signer import check_mirrored
 from trivet.authority.metrics import measures
+from trivet.authority.metrics.traces import traces
 from trivet.authority.preview import scope_cluster
 from trivet.authority.revocations.drafts import first_draft, log_change, next_draft
 from trivet.authority.revocations.guard import guarded
@@ -57,6 +58,7 @@ class Change:
     marked: int = 0
 
 
+@traces("revoke")
 def create_revocation(
     authority: Authority,
     requester: Requester,
@@ -112,6 +114,7 @@ def create_revocation(
     return Revoked(stored, marked, outlook.warnings)
 
 
+@traces("revoke.replace")
 def replace_revocation(
     authority: Authority,
     requester: Requester,
@@ -161,6 +164,7 @@ def replace_revocation(
     return Revoked(changed, marked, outlook.warnings)
 
 
+@traces("revoke.delete")
 def delete_revocation(
     authority: Authority,
     requester: Requester,

@@ -18,6 +18,7 @@ from trivet.authority.follow import forget_changes
 from trivet.authority.metrics import measures
 from trivet.authority.repairs.watch import look_after_all
 from trivet.authority.status.responder import renew_responders
+from trivet.bootstrap import tracing
 from trivet.bootstrap.chores import Chore, Housekeeper
 from trivet.bootstrap.composition import build_authority, check_startable
 from trivet.bootstrap.errors import StartError
@@ -69,6 +70,7 @@ def serve(settings: ServerSettings) -> None:
     """
     logging.config.dictConfig(logging_config(settings.log_level))
     check_startable(settings)
+    tracing.check(settings)
     _warn_of_open_key(settings)
     listener = _listen(settings.host, settings.port, "choose others with --host and --port")
     plain = _listen_plainly(settings)
@@ -167,6 +169,7 @@ class Worker:
         self._https: HttpsCertificate | None = None
         self._housekeeper: Housekeeper | None = None
         self._publishing: Publishing | None = None
+        self._end_tracing: Callable[[], None] = tracing.switch_off
 
     @property
     def authority(self) -> Authority:
@@ -189,6 +192,7 @@ class Worker:
         """Give uvicorn the application, and begin the chores."""
         settings, authority = self._settings, self.authority
         measures.tell_clusters_apart(wanted=settings.metrics_per_cluster)
+        self._end_tracing = tracing.switch_on(settings)
         footprint = Footprint(authority.clock, _FOOTPRINT_EVERY)
         footprint.note()
         retention = timedelta(days=settings.retention_days)
@@ -221,12 +225,16 @@ class Worker:
             options=options,
             offload=offload,
             answering=answering,
-            at_end=lambda: seal_at_the_end(authority),
+            at_end=self._at_end,
         )
         if self._plain is None:
             return app
         beside = create_plain_app(authority, offload, answering, options=options)
         return PlainPort(app, beside, self._plain, settings.shutdown_seconds)
+
+    def _at_end(self) -> None:
+        seal_at_the_end(self.authority)
+        self._end_tracing()
 
     def close(self) -> None:
         """End the chores and the connections of the database."""

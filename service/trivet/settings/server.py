@@ -65,6 +65,8 @@ class ServerSettings(LayeredSettings):
         burst: requests that one requester may send at once.
         log_level: the least level that is logged.
         checkpoint_seconds: how often what was decided is sealed by a signed checkpoint.
+        trace_endpoint: where traces of issuing, renewing and revoking go, by OTLP over HTTP; None for nowhere.
+        trace_share: of how many requests a trace is kept.
         shutdown_seconds: how long requests in flight may take when the service ends.
     """
 
@@ -103,6 +105,8 @@ class ServerSettings(LayeredSettings):
     burst: int = Field(default=200, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     checkpoint_seconds: int = Field(default=60, ge=1, le=86_400)
+    trace_endpoint: str | None = Field(default=None, pattern="^https?://")
+    trace_share: float = Field(default=0.1, ge=0, le=1)
     shutdown_seconds: int = Field(default=30, ge=1)
 
     @field_validator("names", mode="before")

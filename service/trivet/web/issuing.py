@@ -6,16 +6,20 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from trivet.authority.issuance.application import Issuance
 from trivet.authority.issuance.queue import IssuingQueue, Ticket
 from trivet.authority.issue import IssuedCertificate
+from trivet.authority.metrics import traces
 from trivet.pki.errors import UnavailableError
+from trivet.web import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trivet.authority.access import Requester
     from trivet.authority.context import Authority
-    from trivet.authority.issuance.application import Issuance, PresentedRenewal, Renewal
+    from trivet.authority.issuance.application import PresentedRenewal, Renewal
+    from trivet.authority.metrics.traces import Trace
 
 PATIENCE_SECONDS: Final = 12.0  # longer than a lock is waited for, shorter than clients and proxies wait
 _LATE: Final = (
@@ -45,6 +49,16 @@ class Issuing:
             UnavailableError: the queue is full, the database is away, or no decision came in time.
             Refusal: as `authority.issue.issue`.
         """
+        name, profile = ("issue", wish.profile) if isinstance(wish, Issuance) else ("renew", None)
+        with traces.traced(name, wish.cluster, logs.request_id.get(), profile) as trace:
+            return await self._wait(requester, wish, trace)
+
+    async def _wait(
+        self,
+        requester: Requester | None,
+        wish: Issuance | Renewal | PresentedRenewal,
+        trace: Trace | None,
+    ) -> IssuedCertificate:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(loop, loop.create_future())
         ticket = self._queue.put(requester, wish, waiting)
@@ -54,6 +68,8 @@ class Issuing:
         finally:
             ticket.withdrawn = True
             patience.cancel()
+            if trace is not None:
+                trace.went_through(ticket.phases)
 
     def close(self) -> None:
         """Decide what waits, and take no more."""

@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from trivet.authority.metrics import measures
+from trivet.authority.metrics import measures, traces
 from trivet.web import logs
 from trivet.web.metrics import route_template
 from trivet.web.problems import PROBLEM_TYPE, BodyTimeoutError, TooLargeError, describe, problem
@@ -27,6 +27,7 @@ _numbers = itertools.count(secrets.randbits(24))
 _SECRET = re.compile(
     r"(trivet(?:-repair)?_)[A-Za-z0-9_-]+|(?<![a-z0-9])([a-z0-9]{6}\.)[a-z0-9]{16}(?![a-z0-9])"
 )
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _UNANSWERED = 0
 _CLIENT_GONE = 499  # as other servers log it; nobody receives it
 _DEFECT = "something went wrong in Trivet; the operator finds it in the log by the requestId"
@@ -57,6 +58,8 @@ class RequestContext:
             return
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
+        if traces.is_on():
+            traces.parent.set(_traceparent(scope))
         measures.request_began()
         started = time.perf_counter()
         status = _UNANSWERED
@@ -129,6 +132,11 @@ class RequestContext:
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"a body has at most {self._max_body_bytes} bytes")
+
+
+def _traceparent(scope: Scope) -> str | None:
+    found = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    return found.decode() if _TRACEPARENT.fullmatch(found) else None
 
 
 def _request_id(scope: Scope) -> str:

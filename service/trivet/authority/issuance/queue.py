@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from trivet.authority.holders import recognise_holders
 from trivet.authority.issuance.application import PresentedRenewal, prepare
 from trivet.authority.issue import issue_all
-from trivet.authority.metrics import measures
+from trivet.authority.metrics import measures, traces
 from trivet.pki.errors import AuthenticationError, UnavailableError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.authority.issuance.application import Application, Issuance, Renewal
     from trivet.authority.issuance.case import Outcome
+    from trivet.authority.metrics.traces import Phase
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Ticket:
         withdrawn: nobody waits for it any more: it is not begun, if it was not yet.
         application: once it was read.
         outcome: once it is decided; an exception that is no Refusal is a defect.
+        phases: of its batch, where they are wanted for a trace.
     """
 
     requester: Requester | None
@@ -54,6 +56,7 @@ class Ticket:
     withdrawn: bool = False
     application: Application | None = None
     outcome: Outcome | Exception | None = None
+    phases: Sequence[Phase] = ()
 
 
 class IssuingQueue:
@@ -149,6 +152,9 @@ class IssuingQueue:
         for ticket in batch:
             self._prepare(ticket)
         self._issue([ticket for ticket in batch if ticket.application is not None])
+        if phases := traces.take_phases():
+            for ticket in batch:
+                ticket.phases = phases
         try:
             self._deliver(batch)
         except Exception:  # noqa: BLE001  the next batch is decided all the same
