@@ -39,6 +39,7 @@ from trivet.signing.encryption import KeyEncryptionKey
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
+_INSTALLATION = ".trivet/compose/installation"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
@@ -69,6 +70,10 @@ def _bind_sources(name: str) -> list[str]:
     volumes = SERVICES[name].get("volumes", [])
     sources = [volume["source"] if isinstance(volume, dict) else volume.split(":")[0] for volume in volumes]
     return [source for source in sources if source not in COMPOSE["volumes"]]
+
+
+def _target(volume: str | dict[str, Any]) -> str:
+    return str(volume["target"]) if isinstance(volume, dict) else volume.split(":")[1]
 
 
 def _instructions(word: str) -> list[str]:
@@ -155,10 +160,45 @@ def test_no_secret_stands_in_an_environment(name: str) -> None:
             assert value.removeprefix("/run/secrets/") in SERVICES[name]["secrets"]
 
 
-def test_the_proxy_alone_publishes_a_port_and_to_this_machine_alone() -> None:
+def test_the_proxy_and_grafana_alone_publish_a_port_and_to_this_machine_alone() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {"proxy"}
+    assert published.keys() == {"grafana", "proxy"}
     assert [_filled_in(port) for port in published["proxy"]] == ["127.0.0.1:8443:8443"]
+    assert [_filled_in(port) for port in published["grafana"]] == ["127.0.0.1:3000:3000"]
+
+
+def test_monitoring_starts_when_it_is_asked_for_and_knows_no_secret_of_trivet() -> None:
+    of_monitoring = {name for name, service in SERVICES.items() if service.get("profiles") == ["monitoring"]}
+    assert of_monitoring == {"grafana", "prometheus"}
+    for name in of_monitoring:
+        assert set(SERVICES[name].get("secrets", [])) <= {"grafana-password"}
+        assert "database" not in SERVICES[name]["networks"]
+    assert "service" not in SERVICES["grafana"]["networks"]
+    sources = _bind_sources("prometheus")
+    installation = [source for source in sources if source.startswith(_INSTALLATION)]
+    assert installation == [f"{_INSTALLATION}/client/service-ca.crt", f"{_INSTALLATION}/metrics.token"]
+
+
+def test_prometheus_and_grafana_find_what_is_mounted() -> None:
+    monitoring = ROOT / "deploy/monitoring"
+    configuration = yaml.safe_load((monitoring / "prometheus/prometheus.yml").read_text())
+    (job,) = configuration["scrape_configs"]
+    (targets,) = job["static_configs"]
+    assert targets["targets"] == [f"{name}:8443" for name in sorted(SERVERS)]
+    assert job["tls_config"]["server_name"] in _environment("trivet-1")["TRIVET_NAMES"].split(",")
+    mounted = {_target(volume) for volume in SERVICES["prometheus"]["volumes"]}
+    assert job["authorization"]["credentials_file"] in mounted
+    assert job["tls_config"]["ca_file"] in mounted
+    assert {str(Path(path).parent) for path in configuration["rule_files"]} <= mounted
+    (provider,) = yaml.safe_load((monitoring / "grafana/provisioning/dashboards/trivet.yml").read_text())[
+        "providers"
+    ]
+    assert provider["options"]["path"] in {_target(volume) for volume in SERVICES["grafana"]["volumes"]}
+    (source,) = yaml.safe_load((monitoring / "grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert urlsplit(source["url"]).hostname == "prometheus"
+    assert set(SERVICES["grafana"]["networks"]) & set(SERVICES["prometheus"]["networks"]) == {"monitoring"}
 
 
 def test_the_database_is_reached_by_trivet_alone() -> None:
@@ -219,7 +259,17 @@ def test_whatever_is_mounted_is_there_or_made_by_the_script(checkout: Path) -> N
     sources = {source for name in SERVICES for source in _bind_sources(name)}
     sources |= {secret["file"] for secret in COMPOSE["secrets"].values()}
     assert sources
-    assert [source for source in sources if not (checkout / source).exists()] == []
+    # What is in the installation Trivet makes; Compose says so where it is missing.
+    missing = {source for source in sources if not (checkout / source).exists()}
+    assert all(source.startswith(f"{_INSTALLATION}/") for source in missing)
+    late = [
+        volume
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if isinstance(volume, dict) and volume["source"] in missing
+    ]
+    assert len(late) == len(missing)
+    assert all(volume["bind"] == {"create_host_path": False} for volume in late)
 
 
 def test_secrets_are_for_their_owner_alone(checkout: Path) -> None:
