@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-import json
+import gzip
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from time import time_ns
 
 import pytest
@@ -195,9 +197,43 @@ def test_the_service_does_not_start_without_the_packages(monkeypatch: pytest.Mon
     tracing.check(SETTINGS.model_copy(update={"trace_endpoint": None}))
 
 
-def test_what_is_switched_on_by_settings_is_switched_off_again() -> None:
-    end = tracing.switch_on(SETTINGS)
-    assert traces.is_on()
-    end()
+class _Collector(BaseHTTPRequestHandler):
+    """Takes what OTLP exporters send."""
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Collector)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        plain = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+        self.server.received.append((self.path, plain))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+class Collector(ThreadingHTTPServer):
+    """A collector, and what it got."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Collector)
+        self.received: list[tuple[str, bytes]] = []
+
+
+def test_what_is_set_up_sends_to_the_collector_until_it_ends(service: Service) -> None:
+    with Collector() as collector:
+        thread = Thread(target=collector.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        place = f"http://127.0.0.1:{collector.server_port}/v1/traces"
+        end = tracing.switch_on(SETTINGS.model_copy(update={"trace_endpoint": place, "trace_share": 1.0}))
+        assert traces.is_on()
+        try:
+            service.issue()
+        finally:
+            end()
+            collector.shutdown()
+            thread.join()
     assert not traces.is_on()
-    assert json.dumps(SETTINGS.trace_share) == "0.1"
+    ((path, body),) = collector.received
+    assert path == "/v1/traces"
+    assert all(name in body for name in (b"service.name", b"issue", b"commit", b"trivet.result"))
