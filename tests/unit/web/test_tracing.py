@@ -19,7 +19,6 @@ from tests.support.signing_requests import csr
 from tests.unit.web.service import Service, pem
 
 from trivet.authority.access import Role
-from trivet.authority.install import OPERATOR
 from trivet.authority.metrics import traces
 from trivet.bootstrap import tracing
 from trivet.bootstrap.errors import StartError
@@ -175,14 +174,14 @@ def test_a_collector_that_fails_keeps_nobody_from_a_certificate(
 
 def test_nothing_is_made_where_nobody_wants_traces(service: Service) -> None:
     assert not traces.is_on()
-    assert traces.traced("issue", "blue", OPERATOR) is traces.traced("renew", "red", OPERATOR)
+    assert traces.traced("issue", "blue", None) is traces.traced("renew", "red", None)
     traces.batch_ended(("check", 1.0))
     assert traces.take_phases() == ()
     service.issue()
 
 
 def test_a_defect_is_a_fault_of_the_service(exporter: InMemorySpanExporter) -> None:
-    with pytest.raises(RuntimeError), traces.traced("issue", None, OPERATOR):
+    with pytest.raises(RuntimeError), traces.traced("issue", None, None):
         raise RuntimeError
     (span,) = exporter.get_finished_spans()
     assert attributes(span)["trivet.result"] == "defect"
