@@ -206,10 +206,12 @@ class StandingCollector(Collector):
             "Certificate requests that wait for an approver.",
             [({"cluster": cluster}, count) for cluster, count in self.standing.pending.items()],
         )
-        if self.standing.sealed is not None:
-            text = "When the last checkpoint sealed what was decided until then."
-            moment = self.standing.sealed.timestamp()
-            yield _gauge("trivet_audit_checkpoint_timestamp_seconds", text, [({}, moment)])
+        sealed = self.standing.sealed
+        yield _gauge(
+            "trivet_audit_checkpoint_timestamp_seconds",
+            "When the last checkpoint sealed what was decided until then.",
+            [] if sealed is None else [({}, sealed.timestamp())],
+        )
         if self.ahead is not None:
             text = "By how much the database's clock is ahead of the service's."
             yield _gauge("trivet_database_clock_ahead_seconds", text, [({}, self.ahead)])
