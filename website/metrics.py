@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +18,9 @@ _NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _SERIES: Final = ("a", "a", "a")
 # Something of everything, so that every series is shown.
 _STANDING: Final = Standing(
-    ends={_SERIES: _NOW}, crls={("a", "a"): (_NOW, _NOW)}, budgets=[({"cluster": "a"}, 0.0)], pending={"a": 0},
-    sealed=_NOW, responders_end=_NOW,
+    ends={_SERIES: (_NOW, timedelta(days=1))}, crls={("a", "a"): (_NOW, _NOW)}, budgets=[({"cluster": "a"}, 0.0)],
+    budget_lifetimes=[({"cluster": "a"}, 1.0)], pending={"a": 0},
+    sealed=_NOW, responder=(_NOW, timedelta(days=1)),
 )  # fmt: skip
 
 
