@@ -117,11 +117,21 @@ _numbers = count(1)
 @pytest.fixture
 def postgres_database(postgres_url: str, _postgres_owner: psycopg.Connection) -> Iterator[str]:
     """Give the URL of an empty PostgreSQL database of this test's own."""
+    yield from _new_database(postgres_url, _postgres_owner)
+
+
+@pytest.fixture
+def other_postgres_database(postgres_url: str, _postgres_owner: psycopg.Connection) -> Iterator[str]:
+    """Give the URL of a second one."""
+    yield from _new_database(postgres_url, _postgres_owner)
+
+
+def _new_database(postgres_url: str, owner: psycopg.Connection) -> Iterator[str]:
     name = f"trivet_{next(_numbers)}"
-    _postgres_owner.execute(f"CREATE DATABASE {name}")
+    owner.execute(f"CREATE DATABASE {name}")
     yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     # FORCE: a test that leaves connections open must not fail the next one.
-    _postgres_owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

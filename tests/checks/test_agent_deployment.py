@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate as schemas
 import pytest
 import typer
 import yaml
@@ -113,7 +114,6 @@ def _planned_folders(mode: str) -> set[Path]:
 
 @pytest.mark.parametrize("path", [WORKER, CONTROLLER], ids=lambda path: path.name)
 def test_a_manifest_follows_the_schema_of_kubernetes(path: Path) -> None:
-    schemas = pytest.importorskip("kubernetes_validate", reason="the schemas of Kubernetes are not installed")
     for document in _documents(path):
         schemas.validate(document, schemas.latest_version(), strict=True)
         wrong = document | {"metadata": document["metadata"] | {"nmae": "x"}}

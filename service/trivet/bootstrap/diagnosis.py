@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trivet.bootstrap.composition import check_startable, key_encryption_key, opened, shown_url
+from trivet.bootstrap.condition import condition
 from trivet.bootstrap.errors import StartError
 from trivet.bootstrap.files import is_private
 from trivet.bootstrap.findings import Finding, State, bad, good, skipped
@@ -31,6 +32,7 @@ def diagnose_service(settings: ServerSettings) -> Iterator[Finding]:
     yield found
     if found.state is State.GOOD:
         yield _proof(settings)
+        yield from condition(settings)
 
 
 def _key_file(settings: ServerSettings) -> Finding:

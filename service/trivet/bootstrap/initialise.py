@@ -76,7 +76,7 @@ def initialise(choices: Choices) -> Installation:
         found.made.append(f"settings: {layout.settings}")
     with reaching(found.settings):
         _make_key(found)
-        _make_database(found)
+        _make_database(found, has_token=choices.token)
     return found
 
 
@@ -109,14 +109,15 @@ def _is_installed(settings: ServerSettings) -> bool:
             return installation.key_check(connection) is not None
 
 
-def _make_database(found: Installation) -> None:
+def _make_database(found: Installation, *, has_token: bool) -> None:
     authority = build_authority(found.settings)
     try:
         _migrate(found, authority.database)
         if install(authority):
             found.made.append("the service authority, which signs the HTTPS certificate of `trivet serve`")
         _make_service_ca(found, authority)
-        _make_token(found, authority)
+        if has_token:
+            _make_token(found, authority)
         _make_cluster(found, authority)
     except WrongKeyError as error:
         raise StartError(str(error)) from error

@@ -19,12 +19,14 @@ class Choices:
         url: under which clients on this machine reach the service.
         server: members of the table [server].
         cluster: a first cluster; None for none.
+        token: whether a first administrator's access token is wanted.
     """
 
     directory: Path
     url: str
     server: dict[str, object]
     cluster: str | None
+    token: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _REPORT: Final = {
     "Made": "sealedUntil",
     "Not shown": "omitted",
     "Pruned": "pruned",
+    "Restored": "restored",
 }
 _FAULTS: Final = {"LINE": "line", "PLACE": "place", "WHAT IS WRONG": "detail"}
 _ANSWER: Final = {
@@ -63,6 +64,7 @@ def show_report(report: Report, form: Format) -> None:
         "omitted": report.omitted,
         "pruned": report.pruned,
         "cluster": report.cluster,
+        "restored": [f"{at}, from a backup of {made_at}" for at, made_at, _ in report.restores],
         "faults": [asdict(fault) for fault in report.faults],
     }
     if form is not Format.TABLE:

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = {"STATE": "state", "SUBJECT": "subject", "FOUND": "detail", "WHAT TO DO": "remedy"}
 _DRIFT: Final = timedelta(minutes=1)
+_LAST_PART: Final = 1 / 4
 
 
 def doctor(context: typer.Context, output: Output = Format.TABLE) -> None:
     """Say what is wrong here, and what to do about it.
 
-    Looks at settings, keys, database, clock and service, and changes nothing. Ends with 1 if anything is bad.
+    Looks at settings, keys, database, clocks, CRLs, disk, files and service, and changes nothing. Ends with 1 if
+    anything is bad.
     """
     findings = list(_diagnose(context))
     if output is Format.TABLE:
@@ -140,6 +142,11 @@ def _service(context: typer.Context) -> Finding:
     if health.certificate is None:
         return good("service", "ready, over plain HTTP")
     end = health.certificate.not_valid_after_utc
+    if end - now() < (end - health.certificate.not_valid_before_utc) * _LAST_PART:
+        detail = (
+            f"its certificate ends at {end:%Y-%m-%dT%H:%M:%SZ} and was not renewed at two thirds of its time"
+        )
+        return bad("service", detail, "see its log for `renewing the HTTPS certificate`, and restart it")
     return good("service", f"ready, with a trusted certificate until {end:%Y-%m-%dT%H:%M:%SZ}")
 
 

@@ -74,6 +74,9 @@ def init(
         str, typer.Option(parser=_cluster_name, metavar="NAME", help="A first cluster.")
     ] = "demo",
     no_cluster: Annotated[bool, typer.Option("--no-cluster", help="Make no first cluster.")] = False,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Make no access token; another `trivet init` makes one.")
+    ] = False,
 ) -> None:
     """Set up keys, database and settings; or find them again.
 
@@ -95,7 +98,7 @@ def init(
     server: dict[str, object] = {key: value for key, value in chosen.items() if value is not None}
     url = service_url(host or DEFAULT_HOST, port or DEFAULT_PORT, tls=True)
     made = usual_publication(host or DEFAULT_HOST, port or DEFAULT_PORT, http_port) | server
-    found = initialise(Choices(directory, url, made, None if no_cluster else cluster))
+    found = initialise(Choices(directory, url, made, None if no_cluster else cluster, not no_token))
     is_new = bool(found.made)
     typer.echo("Trivet is set up:" if is_new else f"Trivet was set up before, in {directory}.")
     for line in found.made:

@@ -25,6 +25,7 @@ from trivet.cli import (
     upkeep,
 )
 from trivet.cli.agent import agent
+from trivet.cli.backup import backup, backup_key, restore
 from trivet.cli.connection import Flags
 from trivet.cli.diagnose import doctor
 from trivet.cli.exits import EXIT_CODES, EXPECTED, ExitCode, code_of, words_of
@@ -78,6 +79,9 @@ app.add_typer(repair.app)
 app.add_typer(tokens.app)
 app.add_typer(audit.app)
 app.add_typer(database.app)
+app.command()(backup)
+app.command()(restore)
+app.command()(backup_key)
 
 
 def _show_version(*, wanted: bool) -> None:

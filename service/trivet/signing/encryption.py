@@ -85,6 +85,10 @@ class KeyEncryptionKey:
         """A keyed hash of a certificate and what is noted with it: whoever can only write to the database has none."""
         return hmac.digest(self._certificate_key, facts, "sha256").hex()
 
+    def backup_seal(self, text: bytes) -> str:
+        """A keyed hash of a backup, so that nobody without this key can make one that is restored."""
+        return hmac.digest(self._derive("backups"), text, "sha256").hex()
+
     def encrypt(self, key: IssuerPrivateKey) -> bytes:
         """The private key as encrypted PKCS#8 (RFC 5958), DER."""
         return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(self._password()))

@@ -169,6 +169,12 @@ def expire(connection: Connection, numbers: Collection[int], expires_at: datetim
     return set(connection.scalars(query)) if numbers else set()
 
 
+def expire_all(connection: Connection, now: datetime) -> None:
+    """Let the next checkpoint close every chain of decisions: those who wrote to them are gone."""
+    is_open = chains.c.closed_in.is_(None) & (chains.c.number != AUDIT_CHAIN)
+    connection.execute(update(chains).where(is_open).values(expires_at=now))
+
+
 def close(connection: Connection, numbers: Collection[int], checkpoint: int) -> None:
     """Note which checkpoint closed chains."""
     if numbers:

@@ -146,6 +146,11 @@ def forget(connection: Connection, moment: datetime, most: int) -> int:
     ).rowcount
 
 
+def forget_all(connection: Connection) -> None:
+    """Drop the log, so that every watch is told to list again."""
+    connection.execute(delete(object_changes))
+
+
 def _kept(image: ObjectImage) -> dict[str, Any]:
     return {
         "id": str(image.id),

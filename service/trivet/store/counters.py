@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trivet.store.tables import counters
@@ -46,3 +46,8 @@ def values(connection: Connection, cluster_ids: Iterable[UUID], kind: Kind) -> d
     query = select(counters.c.cluster_id, counters.c.value)
     query = query.where(counters.c.cluster_id.in_(wanted), counters.c.kind == kind)
     return dict.fromkeys(wanted, 0) | {row.cluster_id: row.value for row in connection.execute(query)}
+
+
+def leave_gap(connection: Connection, gap: int) -> None:
+    """Let all counters go on behind a gap."""
+    connection.execute(update(counters).values(value=counters.c.value + gap))

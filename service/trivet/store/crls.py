@@ -385,6 +385,22 @@ def store(connection: Connection, expected: int, changed: CrlList, crl: Crl, mad
     return True
 
 
+def begin_anew(connection: Connection, number: int) -> None:
+    """Let every list be published at once, from all marks there are, under a number beyond this one.
+
+    So it is after a restore: what was published since the backup has taken numbers that this database does not know.
+    """
+    told = crl_lists.c.generation_id.in_(select(generations.c.id).where(_TOLD))
+    connection.execute(delete(crls).where(crls.c.list_id.in_(select(crl_lists.c.id).where(told))))
+    values = {
+        "number": case((crl_lists.c.number > number, crl_lists.c.number), else_=number),
+        "cluster_version": 0,
+        "global_version": 0,
+        "renew_at": _NEVER,
+    }
+    connection.execute(update(crl_lists).where(told).values(values))
+
+
 def _is_newest() -> ColumnElement[bool]:
     return and_(crls.c.list_id == crl_lists.c.id, crls.c.number == crl_lists.c.number)
 

@@ -103,6 +103,16 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees the database as its first statement did, however long it takes."""
+        with _translated_errors(self._on_failure), self.engine.connect() as connection:
+            if not self.is_sqlite:  # in WAL mode each transaction of SQLite is one
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                lift_limits(connection)
+                yield connection
+
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -215,6 +225,13 @@ def _lock(connection: Connection, function: str, scopes: Iterable[UUID]) -> None
     # In one order for all, so that no two transactions wait for each other.
     for scope in sorted(set(scopes)):
         connection.execute(text(f"SELECT {function}(:key)"), {"key": lock_key(scope)})
+
+
+def lift_limits(connection: Connection) -> None:
+    """Let the transaction take as long as it takes, as one that copies everything must."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def lock_key(scope: UUID) -> int:

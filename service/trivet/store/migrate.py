@@ -34,7 +34,12 @@ def alembic_config(connection: Connection | None = None) -> Config:
 def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema up to a revision; all in one transaction."""
     with database.write() as connection:
-        command.upgrade(alembic_config(connection), revision)
+        upgrade_within(connection, revision)
+
+
+def upgrade_within(connection: Connection, revision: str = "head") -> None:
+    """As `upgrade`, within a transaction that does more."""
+    command.upgrade(alembic_config(connection), revision)
 
 
 def downgrade(database: Database, revision: str) -> None:
@@ -46,7 +51,18 @@ def downgrade(database: Database, revision: str) -> None:
 def current_revision(database: Database) -> str | None:
     """The revision that the database has, or None for an empty one."""
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_of(connection)
+
+
+def revision_of(connection: Connection) -> str | None:
+    """As `current_revision`, within a transaction."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version of Trivet knows a revision."""
+    script = ScriptDirectory.from_config(alembic_config())
+    return revision in {one.revision for one in script.walk_revisions()}
 
 
 def newest_revision() -> str | None:

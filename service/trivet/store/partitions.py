@@ -96,6 +96,17 @@ def ensure_months(database: Database, now: datetime, ahead: int = 3) -> int:
     return made
 
 
+def make_months(connection: Connection, first: datetime, last: datetime) -> None:
+    """Make the partitions of a span of months, in the transaction that made the tables, which nobody else uses yet."""
+    if connection.dialect.name == "sqlite":
+        return
+    month = month_of(first)
+    while month <= last:
+        for group in _GROUPS:
+            _attach_missing(connection, group, month)
+        month = next_month(month)
+
+
 def _is_missing(connection: Connection, group: Sequence[str], month: datetime) -> bool:
     return any(month not in months(connection, table) for table in group) and not any(
         _default_holds(connection, table, month) for table in group
@@ -114,6 +125,10 @@ def _make(connection: Connection, group: Sequence[str], month: datetime) -> bool
     limit_waiting(connection)
     # One process at a time: the second then sees what the first has made.
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
+    return _attach_missing(connection, group, month)
+
+
+def _attach_missing(connection: Connection, group: Sequence[str], month: datetime) -> bool:
     missing = [table for table in group if month not in months(connection, table)]
     for table in missing:
         name = partition_name(table, month)

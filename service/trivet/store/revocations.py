@@ -106,6 +106,13 @@ def next_version(connection: Connection, scope: UUID) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def leave_gap(connection: Connection, gap: int) -> dict[UUID, int]:
+    """Let the versions of all sets go on behind a gap; give what they are then."""
+    query = update(revocation_sets).values(version=revocation_sets.c.version + gap)
+    connection.execute(query)
+    return {row.scope: row.version for row in connection.execute(select(revocation_sets))}
+
+
 def candidates(connection: Connection, keys: Iterable[Key]) -> list[StandingEntry]:
     """The standing entries, of any scope, that are stored under one of the keys: all that could match."""
     found = candidates_statement(connection).columns(entry_id=Id)

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from trivet.authority.access import Role
 from trivet.authority.authenticate import authenticate_token
 from trivet.authority.context import Authority
-from trivet.authority.install import service_certificate
+from trivet.authority.install import OPERATOR, service_certificate
+from trivet.authority.tokens import list_tokens
 from trivet.bootstrap import clock, composition
 from trivet.bootstrap.composition import build_authority, check_startable, opened
 from trivet.bootstrap.diagnosis import diagnose_service
@@ -261,7 +262,9 @@ def test_postgresql_is_set_up_as_well(folder: Path, postgres_database: str) -> N
 
 def test_the_diagnosis_of_a_good_installation_is_good(installation: Installation) -> None:
     states = {finding.subject: finding.state for finding in diagnose_service(installation.settings)}
-    assert states == {"key-encryption key": State.GOOD, "database": State.GOOD, "proof": State.SKIPPED}
+    assert states["key-encryption key"] is states["database"] is states["files"] is State.GOOD
+    assert states["proof"] is State.SKIPPED
+    assert State.BAD not in states.values()
 
 
 def test_the_diagnosis_names_what_is_bad_with_its_remedy(folder: Path, installation: Installation) -> None:
@@ -295,3 +298,12 @@ def test_a_token_file_that_another_database_knew_is_kept_and_told(
 def test_without_a_first_cluster_none_is_made_later_either(folder: Path) -> None:
     initialise(Choices(folder, URL, {}, None))
     assert initialise(Choices(folder, URL, {}, "demo")).made == []
+
+
+def test_an_installation_can_be_made_without_a_token(folder: Path) -> None:
+    found = initialise(Choices(folder, URL, {}, None, token=False))
+    assert not found.layout.admin_token.exists()
+    with authority_of(found.settings) as authority:
+        assert not list_tokens(authority, OPERATOR, None, 10)
+    again = initialise(Choices(folder, URL, {}, None))
+    assert again.layout.admin_token.exists()

@@ -87,16 +87,30 @@ def test_the_doctor_finds_a_good_installation_good(trivet: Trivet) -> None:
     shown = trivet("doctor", "-o", "json").json
     states = {finding["subject"]: finding["state"] for finding in shown}
     assert states.pop("proof") in {"good", "skipped"}, "skipped until the first checkpoint was made"
+    assert states.pop("CRLs") in {"good", "skipped"}, "skipped until the first one was published"
     assert states == {
         "settings": "good",
         "key-encryption key": "good",
         "database": "good",
+        "clock": "skipped",
+        "database latency": "good",
+        "keys of authorities": "good",
+        "service authority": "good",
+        "disk": "good",
+        "files": "good",
         "access token": "good",
         "service CA": "good",
         "service": "good",
         "access": "good",
     }
     assert "ready, with a trusted certificate until" in trivet("doctor").out
+
+
+def test_the_doctor_tells_of_a_service_that_does_not_renew_its_certificate(
+    trivet: Trivet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivet.cli.diagnose._LAST_PART", 1)
+    assert "and was not renewed at two thirds of its time" in trivet("doctor", code=1).out
 
 
 def test_the_doctor_names_what_is_bad_with_its_remedy(

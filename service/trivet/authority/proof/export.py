@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from trivet.authority.access import Permission, authorize, authorized_cluster
 from trivet.authority.proof.seal import seal
-from trivet.pki.proof.lines import AUDIT_CHAIN, FORMAT, canonical, digest, time_text
+from trivet.pki.proof.lines import AUDIT_CHAIN, FORMAT, RESTORED, canonical, digest, time_text
 from trivet.store import audit, chains, decisions, history
 from trivet.store.clusters import ALL_CLUSTERS
 
@@ -144,8 +144,11 @@ class Export:
         yield audit.line_of(record)
 
     def _shows(self, scope: UUID, record: AuditRecord) -> bool:
-        """Whether a record about no cluster is shown in an export of one: changes of entries that hold in it are."""
-        if record.position == 1:
+        """Whether a record about no cluster is shown in an export of one: changes of entries that hold in it are.
+
+        So are the beginning and each restore, which say at which versions the sets went on.
+        """
+        if record.position == 1 or record.action == RESTORED:
             return True
         changed = history.changed_set(record)
         return changed is not None and changed[0] == scope and (self.scopes is None or scope in self.scopes)

@@ -30,6 +30,9 @@ AUDIT_CHAIN: Final = 1
 AUDIT_OPENING: Final = {"chain": AUDIT_CHAIN, "kind": "audit", "type": "chain"}
 """The opening of the audit trail, which is the same everywhere: there is one, so nobody can open another."""
 
+RESTORED: Final = "installation.restore"
+"""The action of the audit record of a restore: what was decided since its backup is not in the proof."""
+
 # What is signed begins with these words, which no certificate, CRL or OCSP response begins with (they are DER).
 _SIGNED: Final = b"trivet proof v1\n"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.pki.proof.entries import Change, History
-from trivet.pki.proof.lines import AUDIT_CHAIN, FORMAT, canonical, digest, parse, parsed_time
+from trivet.pki.proof.lines import AUDIT_CHAIN, FORMAT, RESTORED, canonical, digest, parse, parsed_time
 from trivet.pki.proof.sequence import Sequence, place_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Report:
         decisions: how many were evaluated again.
         omitted: how many records the export does not show.
         checkpoint: number of the last checkpoint, its hash and time: what to keep elsewhere.
+        restores: when the database was restored, from a backup of when, and the last checkpoint in that.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Report:
     checkpoints: int = 0
     checkpoint: tuple[int, str, str] | None = None
     cluster: str | None = None
+    restores: list[tuple[str, str, int]] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -109,11 +111,22 @@ class Verification:
         for place, detail in self.sequence.unsealed():
             self._fault(place, detail)
         for number in self._known:
-            self._fault(f"checkpoint {number}", "it is known from elsewhere, but is not in this export")
+            reason = "it is known from elsewhere, but is not in this export" + self._lost(number)
+            self._fault(f"checkpoint {number}", reason)
         last = self.sequence.checkpoint
         if last is not None and self.sequence.checkpoint_sha256 is not None and "madeAt" in last:
             self.report.checkpoint = (last["number"], self.sequence.checkpoint_sha256, last["madeAt"])
         return self.report
+
+    def _lost(self, checkpoint: int) -> str:
+        """How a restore may explain that a checkpoint is not the one that was noted. It stays a fault."""
+        for at, made_at, last in self.report.restores:
+            if checkpoint > last:
+                return (
+                    f"; the database was restored at {at} from a backup of {made_at}, whose last checkpoint is {last}:"
+                    " what was decided and sealed in between is lost"
+                )
+        return ""
 
     def _fault(self, place: str, detail: str) -> None:
         self.report.faulty += 1
@@ -150,6 +163,8 @@ class Verification:
             yield place, "the audit trail is chain 1"
         if line["action"] == "proof.begin":
             yield from self._beginning(line, place)
+        if line["action"] == RESTORED:
+            yield from self._restored(line, place)
         if "set" in line["details"]:
             yield from self._change(line, line["details"]["set"], place)
 
@@ -171,6 +186,18 @@ class Verification:
         for scope in self._standing:
             yield place, f"entries of {scope} are said to have stood, of which it does not know"
         self._standing.clear()
+
+    def _restored(self, line: Line, place: str) -> Iterator[Finding]:
+        """The proof goes on from a backup; the versions of the sets behind a gap, as some were taken since."""
+        last = line["details"]["checkpoint"]
+        self.report.restores.append(
+            (line["recordedAt"], line["details"]["madeAt"], last["number"] if last else 0)
+        )
+        for one in line["details"]["sets"]:
+            scope, version = one["scope"], one["version"]
+            if version <= self.history.versions.get(scope, 0):
+                yield place, f"the restore takes the entries of {scope} back to version {version}"
+            self.history.versions[scope] = self._sets[scope] = version
 
     def _change(self, line: Line, changed: Line, place: str) -> Iterator[Finding]:
         """A version of a set: what it added and removed."""
@@ -221,7 +248,7 @@ class Verification:
         place = f"checkpoint {line['number']}"
         self.report.checkpoints += 1
         if self._known.pop(line["number"], digest(raw)) != digest(raw):
-            yield place, "it is not the one that is known from elsewhere"
+            yield place, "it is not the one that is known from elsewhere" + self._lost(line["number"])
         for scope, version in self._changes:
             yield (
                 place,
