@@ -30,6 +30,7 @@ from trivet.pki.revocation import EntryKind
 from trivet.store.certificates import StoredCertificate
 from trivet.store.tables import decisions
 from trivet.web.app import WebOptions, create_app
+from trivet.web.kubernetes.authorize import AuthorizeRoute
 from trivet.web.pki.ocsp import OcspRoute
 from trivet.web.rest.direct import DirectRoutes, Fork
 
@@ -234,8 +235,9 @@ class Both:
 
 def _service(world: World, *, directly: bool) -> Service:
     app = create_app(world.authority, options=WebOptions(burst=10_000, max_body_bytes=MAX_BODY))
-    assert isinstance(app.middleware_stack, OcspRoute)
-    assert isinstance(app.middleware_stack.other, Fork)
+    assert isinstance(app.middleware_stack, AuthorizeRoute)
+    assert isinstance(app.middleware_stack.other, OcspRoute)
+    assert isinstance(app.middleware_stack.other.other, Fork)
     if not directly:
         app.middleware_stack = None  # FastAPI makes its own, which knows nothing of the fork
     edge = Presenting(app)
@@ -353,7 +355,7 @@ def test_only_what_is_declared_so_is_answered_directly(both: Both, monkeypatch: 
 
 
 def test_every_direct_route_is_declared_with_the_same_permission(both: Both) -> None:
-    fork = both.direct.edge.app.middleware_stack.other  # type: ignore[attr-defined]  # it is FastAPI's
+    fork = both.direct.edge.app.middleware_stack.other.other  # type: ignore[attr-defined]  # it is FastAPI's
     document = both.direct.client.get("/api/v1/openapi.json").json()
     routes = fork._direct._routes
     assert len(routes) == 2
