@@ -22,15 +22,14 @@ AT_ONCE, OTHERS = ("status.md", "ocsp.md"), ("cli.md", "concepts.md", "metrics.m
 QUICKSTART, *FURTHER = TUTORIALS.values()
 # Pages whose blocks tests of their own run.
 ELSEWHERE = {
-    "hsm.md", "kubelet.md", "monitoring.md", "renewal-fails.md",
-    "rotation.md", "runbook.md", "sdk.md", "sdk-python.md", "sdk-typescript.md", "tracing.md",
+    "hsm.md", "kubelet.md", "rotation.md", "sdk.md", "sdk-python.md", "sdk-typescript.md", "tracing.md",
 }  # fmt: skip
 PAGES = [
     page
     for page in (QUICKSTART, *AT_ONCE, *FURTHER, *HOW_TO.values(), *OTHERS)
     if (ROOT / "docs" / page).exists() and page not in ELSEWHERE
 ]
-TOOLS = ("curl", "jq", "openssl", "psql", "createdb", "sqlite3")
+TOOLS = ("createdb", "curl", "jq", "openssl", "promtool", "psql", "sqlite3")
 # What begins a line that somebody would paste.
 COMMAND = re.compile(
     r"^(?:\$ )?(?:sudo |\./|\.venv/bin/|venv/bin/|/opt/trivet/)?"
