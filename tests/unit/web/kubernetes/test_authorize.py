@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -85,7 +86,7 @@ class ApiServer:
         status: dict[str, Any] = answer["status"]
         return status
 
-    def await_denial(self, certificate: IssuedCertificate) -> dict[str, Any]:
+    def await_denial(self, certificate: IssuedCertificate | bytes) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while not (status := self.status(credential(certificate))).get("denied"):
             assert time.monotonic() < deadline
@@ -203,6 +204,24 @@ def test_where_nothing_is_known_yet_the_api_servers_failure_policy_decides(
         answer = api_server.post(body(credential(b"unknown")), 503)
     assert answer.json()["reason"] == "ServiceUnavailable"
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_beyond_the_age_limit_client_certificates_are_denied_with_the_reason_until_the_database_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = ReviewPolicy(fresh=timedelta(seconds=0.2), stale=timedelta())
+    authority = replace(world.authority, policy=replace(world.authority.policy, reviews=strict))
+    held = world.issue("apiserver-kubelet-client").stored.der
+    with service_over(World(authority, world.clock)) as service:
+        api_server = ApiServer(service, held)
+        assert api_server.status(credential(b"unknown")) == NO_OPINION
+        with away(monkeypatch):
+            status = api_server.await_denial(b"unknown")
+            assert "the database of Trivet cannot be read" in status["reason"]
+            assert api_server.status() == NO_OPINION, "a service account does not depend on it"
+        deadline = time.monotonic() + 60
+        while api_server.status(credential(b"unknown")) != NO_OPINION:
+            assert time.monotonic() < deadline
 
 
 @contextmanager
