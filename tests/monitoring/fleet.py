@@ -28,6 +28,10 @@ def renewals(jitter: Random, end: int, share: Callable[[Random], float] | None =
     return times
 
 
+def _latest(_: Random) -> float:
+    return WINDOW_END
+
+
 def _current(times: list[int], second: int) -> int:
     return max(time for time in times if time <= second)
 
@@ -38,7 +42,8 @@ def fleet(step: int, end: int, clusters: tuple[str, ...], nodes: int) -> list[Se
     clock = list(range(0, end + step, step))
     series = [*_service(clock, step), *_authorities(clusters, clock)]
     for cluster in clusters:
-        issued = [renewals(jitter, end) for _ in range(nodes)]
+        # One renews as late as windows allow, each time: what alerts must bear.
+        issued = [renewals(jitter, end, _latest if number == 0 else None) for number in range(nodes)]
         series += _cluster(cluster, issued, clock)
         for number, times in enumerate(issued):
             series += _agent(f'job="trivet-agent",instance="{cluster}-{number}:9300"', times, clock)

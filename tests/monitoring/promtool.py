@@ -46,8 +46,14 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
 
 
-def test_file(folder: Path, step: int, series: list[Series], fire: dict[int, list[str]]) -> Path:
-    """Write a test: at each of these seconds just these alerts fire."""
+def write_test(
+    folder: Path,
+    step: int,
+    series: list[Series],
+    fire: dict[int, list[str]],
+    there: dict[str, int] | None = None,
+) -> Path:
+    """Write a test: at each of these seconds just these alerts fire, and so many series of a name are there."""
     checks = [
         {
             "expr": FIRING,
@@ -55,6 +61,15 @@ def test_file(folder: Path, step: int, series: list[Series], fire: dict[int, lis
             "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(names)],
         }
         for second, names in fire.items()
+    ]
+    checks += [
+        {
+            "expr": f"count({name})",
+            "eval_time": f"{second}s",
+            "exp_samples": [{"labels": "{}", "value": count}],
+        }
+        for name, count in (there or {}).items()
+        for second in fire
     ]
     document = {
         "rule_files": [str(file) for file in sorted(RULES.glob("*.yml"))],
