@@ -69,9 +69,10 @@ class Fault:
     alert: str
     changed: list[Series]
     also: tuple[str, ...] = ()
+    end: int = 5 * HOUR
 
 
-END, STEP = 8 * HOUR, 150
+END, STEP = 5 * HOUR, 150
 SIZE = END // STEP + 1
 
 
@@ -155,9 +156,10 @@ FAULTS = [
         [
             sampled(
                 f'trivet_decisions_total{{{RENEW},result="issued"}}',
-                [float(min(2 * n, 60)) for n in range(SIZE)],
+                [float(min(2 * n, 60)) for n in range(2 * SIZE)],
             )
         ],
+        end=8 * HOUR,
     ),
     Fault(
         "TrivetRevocationBites",
@@ -171,7 +173,7 @@ FAULTS = [
         "TrivetAgentGone",
         [Series(f'trivet_agent_about{{{AGENT},mode="worker"}}', f"1x{SIZE // 2} _x{SIZE // 2}")],
     ),
-    Fault("TrivetAgentUnheard", [constant(f"trivet_agent_answered_timestamp_seconds{{{AGENT}}}", -4 * HOUR)]),
+    Fault("TrivetAgentUnheard", [constant(f"trivet_agent_answered_timestamp_seconds{{{AGENT}}}", -8 * HOUR)]),
     Fault("TrivetAgentCertificateLate", _end("trivet_agent_certificate", CERTIFICATE, 0.19)),
     Fault(
         "TrivetAgentCertificateEnds",
@@ -208,8 +210,8 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{number}-{one.alert}" for number, one in enumerate(FAULTS)])
 def test_an_alert_fires_on_its_fault_and_no_other_does(fault: Fault, tool: str, tmp_path: Path) -> None:
     changed = {series.name: series for series in fault.changed}
-    healthy = [series for series in fleet(STEP, END, ("blue",), 1) if series.name not in changed]
-    expected = {END: [fault.alert, *fault.also]}
+    healthy = [series for series in fleet(STEP, fault.end, ("blue",), 1) if series.name not in changed]
+    expected = {fault.end: [fault.alert, *fault.also]}
     file = promtool.write_test(tmp_path, STEP, [*healthy, *changed.values()], expected)
     assert promtool.outcome(tool, file) == ""
 
