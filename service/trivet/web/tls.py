@@ -129,9 +129,17 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         self._ending.set()
         super().shutdown()
 
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        super().data_received(data)
+        is_answered = self._awaited_since is None and self.cycle.response_complete
+        if is_answered and self.timeout_keep_alive_task is None:
+            # An empty line between requests ends uvicorn's timer, and begins no request.
+            self._awaited_since = self.loop.time()
+
     def on_message_begin(self) -> None:
         """Begin a scope with what is known of the peer."""
-        self._awaited_since, self._is_in_body = self.loop.time(), False
+        self._awaited_since = self.loop.time()
         super().on_message_begin()
         scope = cast("dict[str, Any]", self.scope)
         scope[PEER_CERTIFICATE] = self._peer
@@ -145,7 +153,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Go on; nothing is awaited until the next request, for which uvicorn has a timer."""
-        self._awaited_since = None
+        self._awaited_since, self._is_in_body = None, False
         super().on_message_complete()
 
 

@@ -22,6 +22,7 @@ class JoinedWrites:
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
+        self._octets = 0
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)
@@ -31,7 +32,9 @@ class JoinedWrites:
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append(octets)
-        if len(octets) > _LONGEST_JOINED:
+        self._octets += len(octets)
+        if self._octets > _LONGEST_JOINED:
+            # Not later either: only the real transport tells when whoever reads cannot follow.
             self._flush()
 
     def close(self) -> None:
@@ -40,11 +43,9 @@ class JoinedWrites:
         self._transport.close()
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, octets = self._waiting, self._octets
+        self._waiting, self._octets = [], 0
         if not waiting or self._transport.is_closing():
             return
-        if sum(map(len, waiting)) > _LONGEST_JOINED:
-            for octets in waiting:
-                self._transport.write(octets)
-        else:
-            self._transport.write(b"".join(waiting))
+        for written in waiting if octets > _LONGEST_JOINED else (b"".join(waiting),):
+            self._transport.write(written)

@@ -473,6 +473,15 @@ def test_a_connection_that_does_not_ask_in_time_is_closed(
         assert idle.recv(1) == b""
 
 
+def test_an_empty_line_after_an_answer_is_no_reason_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as idle:
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+        idle.sendall(b"\r\n")
+        assert idle.recv(1) == b""
+
+
 def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
     monkeypatch.setattr(PeerCertificateProtocol, "body_seconds", 0.4)

@@ -69,6 +69,16 @@ def test_what_is_large_is_not_copied_and_keeps_its_place() -> None:
     assert wire.sent[1] is LARGE
 
 
+def test_what_is_written_at_length_does_not_gather() -> None:
+    def write(joined: JoinedWrites) -> None:
+        for _ in range(100):
+            joined.write(bytes(1_000))
+        # As soon as there is too much to be joined: a transport that is not told cannot ask to pause.
+        assert len(cast("Wire", joined._transport).sent) > 80
+
+    assert sum(map(len, sent(write).sent)) == 100_000
+
+
 def test_what_was_written_before_the_end_is_sent_first() -> None:
     def write(joined: JoinedWrites) -> None:
         head_and_body(joined)
