@@ -38,10 +38,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_object_changes_changed_at"), "object_changes", ["changed_at"])
     op.add_column("certificate_requests", sa.Column("pem", sa.String(), nullable=True))
+    op.add_column("tokens", sa.Column("signer_names", types.Json, nullable=True))
     op.add_column("certificate_requests", sa.Column("managed_fields", types.Json, nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("tokens", "signer_names")
     op.drop_column("certificate_requests", "managed_fields")
     op.drop_column("certificate_requests", "pem")
     op.drop_table("object_changes")

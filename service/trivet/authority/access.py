@@ -153,6 +153,7 @@ class Requester:
         token_id: of the access token that they were known by.
         repair_token: id of the one-time token that they were known by.
         bootstrap_token: the one that they were known by.
+        signer_names: of an approver: whose requests they decide; none for all.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Requester:
     token_id: UUID | None = None
     repair_token: UUID | None = None
     bootstrap_token: StoredBootstrapToken | None = None
+    signer_names: tuple[str, ...] = ()
 
     @property
     def node(self) -> str | None:
@@ -250,6 +252,20 @@ def authorized_cluster(
         message = f"there is no cluster {name[:80]!r}"
         raise NotFoundError(message)
     return cluster
+
+
+def check_signer(requester: Requester, signer_name: str) -> None:
+    """Hold an approver to the signers whose requests they may decide, as RBAC's `approve` of `signers` does.
+
+    Raises:
+        AccessDeniedError: it is another's.
+    """
+    if requester.signer_names and signer_name not in requester.signer_names:
+        message = (
+            f"this token decides requests for {', '.join(requester.signer_names)} only, and this one is for"
+            f" {signer_name}"
+        )
+        raise AccessDeniedError(message)
 
 
 def check_own(requester: Requester, current: StoredCertificate) -> None:

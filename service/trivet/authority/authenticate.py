@@ -127,4 +127,5 @@ def _requester(authority: Authority, token: Token, request_id: str | None) -> Re
         request_id=request_id,
         expires_at=token.expires_at,
         token_id=token.id,
+        signer_names=token.signer_names,
     )

@@ -11,11 +11,13 @@ from trivet.authority.access import TOKEN_ROLES, Permission, Requester, Role, au
 from trivet.authority.authenticate import TOKEN_PREFIX
 from trivet.pki.documents import MAX_TEXT
 from trivet.pki.errors import ConflictError, Fault, InvalidError, NotFoundError
+from trivet.pki.kubernetes import PROFILES_BY_SIGNER
 from trivet.pki.names import is_plain
 from trivet.store import tokens
 from trivet.store.tokens import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -34,6 +36,7 @@ def create_token(
     description: str = "",
     cluster: str | None = None,
     lifetime: timedelta | None = None,
+    signer_names: Sequence[str] = (),
     idempotency_key: str | None = None,
 ) -> tuple[Token, str]:
     """Make a token; the second value is its secret, which cannot be had again.
@@ -41,7 +44,8 @@ def create_token(
     Raises:
         AccessDeniedError: an administrator of one cluster may make tokens for that cluster only.
         ConflictError: a token was made under this Idempotency-Key before; its secret cannot be shown again.
-        InvalidError: the role is not for tokens, the lifetime is none, or the description cannot be stored.
+        InvalidError: the role is not for tokens, the lifetime is none, the description cannot be stored, or there is
+            no such signer.
     """
     if role not in TOKEN_ROLES:
         message = f"a token has one of the roles {', '.join(TOKEN_ROLES)}"
@@ -52,22 +56,43 @@ def create_token(
     if len(description) > MAX_TEXT or not is_plain(description):
         message = f"a description is one line of at most {MAX_TEXT} characters"
         raise InvalidError(message, Fault("/description", message))
+    signers = _checked_signers(role, signer_names)
     secret = TOKEN_PREFIX + _base64url(authority.random_bits(_SECRET_BITS))
     with authority.database.write() as connection:
         now = authority.clock()
         scope = _scope(connection, requester, cluster, now)
         expires_at = _earliest(now + lifetime if lifetime is not None else None, requester.expires_at)
-        token = Token(authority.new_id(now), description, role.value, scope, now, requester.name, expires_at)
-        asked = once.fingerprint("token.create", role, description, cluster, lifetime)
+        token = Token(
+            authority.new_id(now), description, role.value, scope, now, requester.name, expires_at, signers
+        )
+        asked = once.fingerprint("token.create", role, description, cluster, lifetime, *signers)
         earlier = once.take(connection, requester, idempotency_key, asked, str(token.id), now)
         if earlier is not None:
             message = f"the token {earlier} was made under this Idempotency-Key; delete it and make another"
             raise ConflictError(message)
         tokens.add(connection, token, authority.key_encryption_key.token_hash(secret))
         record.change(
-            authority, connection, requester, "token.create", str(token.id), scope, {"role": role.value}
+            authority,
+            connection,
+            requester,
+            "token.create",
+            str(token.id),
+            scope,
+            {"role": role.value} | ({"signerNames": list(signers)} if signers else {}),
         )
     return token, secret
+
+
+def _checked_signers(role: Role, names: Sequence[str]) -> tuple[str, ...]:
+    """The signers whose requests an approver decides; an administrator decides all and could make another token."""
+    wrong = [name for name in names if name not in PROFILES_BY_SIGNER]
+    if wrong:
+        message = f"there is no signer {wrong[0][:80]!r}; choose of {', '.join(PROFILES_BY_SIGNER)}"
+        raise InvalidError(message, Fault("/signerNames", message))
+    if names and role is not Role.APPROVER:
+        message = f"signer names are for the role {Role.APPROVER} only"
+        raise InvalidError(message, Fault("/signerNames", message))
+    return tuple(dict.fromkeys(names))
 
 
 def _scope(connection: Connection, requester: Requester, cluster: str | None, now: datetime) -> UUID | None:

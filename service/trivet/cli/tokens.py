@@ -40,6 +40,10 @@ def create(
             parser=parse_seconds, metavar="SPAN", help="How long it holds: 12h, 30d. Else for good."
         ),
     ] = None,
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="An approver's: decide requests for this signer only. Repeatable."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A file for the secret (mode 0600); else it is printed."),
@@ -51,7 +55,11 @@ def create(
         refuse_existing(out)
     with connect(context) as trivet:
         made = trivet.tokens.create(
-            role, description=description, cluster=cluster, expires_in_seconds=expires_in
+            role,
+            description=description,
+            cluster=cluster,
+            expires_in_seconds=expires_in,
+            signer_names=signer,
         )
     if out is not None:
         with explained(out, "written"):

@@ -129,6 +129,7 @@ class Token(TypedDict):
     createdAt: str
     createdBy: str
     expiresAt: str | None
+    signerNames: list[str]
 
 
 class CreatedToken(Token):

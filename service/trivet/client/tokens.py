@@ -9,7 +9,7 @@ from urllib.parse import quote
 from trivet.client.pages import each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trivet.client.connection import Connection
     from trivet.client.schemas import CreatedToken, Token
@@ -28,6 +28,7 @@ class Tokens:
         description: str | None = None,
         cluster: str | None = None,
         expires_in_seconds: int | None = None,
+        signer_names: Sequence[str] | None = None,
     ) -> CreatedToken:
         """Make a token; its secret is in this answer and nowhere else."""
         wanted = {
@@ -35,6 +36,7 @@ class Tokens:
             "description": description,
             "cluster": cluster,
             "expiresInSeconds": expires_in_seconds,
+            "signerNames": signer_names or None,
         }
         given = {key: value for key, value in wanted.items() if value is not None}
         return cast("CreatedToken", self.connection.call("POST", "tokens", json=given))

@@ -398,6 +398,8 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", String, nullable=False),
     Column("expires_at", UtcDateTime, nullable=True),
+    # An approver decides requests for these signers only; null or none for all.
+    Column("signer_names", Json, nullable=True),
     CheckConstraint("role IN ('admin', 'issuer', 'approver', 'auditor', 'signer')", name="role"),
 )
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token. Without a cluster it holds in all; without an expiry, for good."""
+    """What is known of a token. Without a cluster it holds in all; without an expiry, for good.
+
+    An approver decides requests for `signer_names` only, where there are any.
+    """
 
     id: UUID
     description: str
@@ -27,6 +30,7 @@ class Token:
     created_at: datetime
     created_by: str
     expires_at: datetime | None
+    signer_names: tuple[str, ...] = ()
 
 
 _FIELDS = tuple(Token.__dataclass_fields__)
@@ -34,7 +38,7 @@ _FIELDS = tuple(Token.__dataclass_fields__)
 
 def add(connection: Connection, token: Token, secret_hash: str) -> None:
     """Store a token under the hash of its secret."""
-    row = {name: getattr(token, name) for name in _FIELDS}
+    row = {name: getattr(token, name) for name in _FIELDS} | {"signer_names": list(token.signer_names)}
     connection.execute(insert(tokens).values(**row, secret_hash=secret_hash))
 
 
@@ -66,4 +70,5 @@ def remove(connection: Connection, token_id: UUID) -> bool:
 
 
 def _token(row: Row[Any]) -> Token:
-    return Token(**{name: getattr(row, name) for name in _FIELDS})
+    known = {name: getattr(row, name) for name in _FIELDS}
+    return Token(**known | {"signer_names": tuple(row.signer_names or ())})

@@ -213,6 +213,9 @@ def test_tokens_are_listed_in_pages(service: Service) -> None:
         ({"description": "a\0b"}, ["/description"]),
         ({"description": "x" * 2000}, ["/description"]),
         ({"secret": "trivet_mine"}, ["/secret"]),
+        ({"role": "approver", "signerNames": ["kubernetes.io/kubelet-serving"]}, None),
+        ({"role": "approver", "signerNames": ["kubernetes.io/nobody"]}, ["/signerNames"]),
+        ({"role": "admin", "signerNames": ["kubernetes.io/kubelet-serving"]}, ["/signerNames"]),
     ],
 )
 def test_a_wrong_token_is_refused_with_its_place(

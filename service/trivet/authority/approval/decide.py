@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trivet.authority import record
-from trivet.authority.access import Permission, authorized_cluster
+from trivet.authority.access import Permission, authorized_cluster, check_signer
 from trivet.authority.approval import steps as request_steps
 from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.requests import check_version, find_request
 from trivet.authority.metrics import measures
 from trivet.pki.documents import MAX_TEXT
 from trivet.pki.errors import ConflictError, Fault, InvalidError
+from trivet.pki.kubernetes import signer_of
 from trivet.pki.names import is_plain
 from trivet.store import counters, requests
 from trivet.store.changes import ChangeKind
@@ -61,6 +62,7 @@ def approve_request(authority: Authority, requester: Requester, choice: Choice) 
         ConflictError: it was denied, or failed.
         PreconditionError: it is not at the expected version.
         InvalidError: the reason is not plain text.
+        AccessDeniedError: the requester decides requests for other signers only.
     """
 
     def step(stored: StoredRequest, version: int, now: datetime) -> StoredRequest:
@@ -110,6 +112,7 @@ def _decide(
         if not choice.dry_run:
             counters.hold(connection, found.id, "requests")
         stored = find_request(connection, requester, found, choice.name, lock=not choice.dry_run)
+        check_signer(requester, signer_of(stored.profile))
         check_version(stored, choice.expected_version)
         if stored.state in done:
             return stored

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trivet.authority import record
-from trivet.authority.access import Permission, authorized_cluster
+from trivet.authority.access import Permission, authorized_cluster, check_signer
 from trivet.authority.approval.images import log_changes
 from trivet.authority.approval.requests import check_version, find_request
 from trivet.authority.approval.submission import check_labels
+from trivet.pki.kubernetes import signer_of
 from trivet.store import counters, requests
 from trivet.store.changes import ChangeKind
 
@@ -56,6 +57,7 @@ def relabel_request(
         if not wanted.dry_run:
             counters.hold(connection, found.id, "requests")
         stored = find_request(connection, requester, found, name, lock=not wanted.dry_run)
+        check_signer(requester, signer_of(stored.profile))
         check_version(stored, wanted.expected_version)
         changed = replace(
             stored,

@@ -78,10 +78,16 @@ async def replace(call: Call) -> Response:
     call.require(dry_run=options.dry_run)
     found = await read_body(call.request, call.resource.kind)
     document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
+    names_version = bool(resource_version_of(document))
     former = await call.objects.get(call)
-    if call.resource.needs_version and not resource_version_of(document):
+    if call.resource.needs_version and not names_version:
         message = "Invalid value: 0x0: must be specified for an update"
         raise invalid(call.target, Cause("FieldValueInvalid", message, "metadata.resourceVersion"))
+    for _ in range(0 if names_version else _TRIES - 1):
+        try:
+            return await _put(call, document, former, options, warnings)
+        except PreconditionError:  # of whatever stands, as it names no version
+            former = await call.objects.get(call)
     return await _put(call, document, former, options, warnings)
 
 
@@ -89,6 +95,7 @@ async def _put(
     call: Call, document: dict[str, Any], former: ObjectImage, options: Options, warnings: list[str]
 ) -> Response:
     check_precondition(call, document, former)
+    document = call.objects.kept(document, former)
     whole = not call.target.subresource
     managed = managed_by_update(call, document, former, options.updater) if whole else ()
     changed = await call.objects.replace(call, document, former, managed, dry_run=options.dry_run)

@@ -48,6 +48,9 @@ class Objects(Protocol):
     def contents(self, call: Call, document: Mapping[str, Any]) -> dict[str, Any]:
         """What of a document has managers."""
 
+    def kept(self, document: dict[str, Any], former: ObjectImage) -> dict[str, Any]:
+        """What an update takes of a document: what cannot be changed stays as it was."""
+
     async def view(self, call: Call) -> View:
         """What of the resource whoever asks may see."""
 

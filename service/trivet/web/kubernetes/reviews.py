@@ -11,7 +11,7 @@ from trivet.web.kubernetes.resources import ALL, SIGNER, Resource
 from trivet.web.kubernetes.status import bad_request, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from starlette.responses import Response
 
@@ -49,7 +49,7 @@ async def self_subject_rules_review(call: Call) -> Response:
     """`kubectl auth can-i --list`."""
     spec = await _read(call)
     rules = [
-        {"verbs": verbs, "apiGroups": [resource.group], "resources": [name]}
+        {"verbs": verbs, "apiGroups": [resource.group], "resources": [name]} | _named(call, resource)
         for resource, name, known in _parts()
         if (verbs := [verb for verb, needed in known.items() if _has(call, needed)])
     ]
@@ -59,6 +59,11 @@ async def self_subject_rules_review(call: Call) -> Response:
         "incomplete": False,
     }
     return _answer(call, spec, status)
+
+
+def _named(call: Call, resource: Resource) -> dict[str, Any]:
+    own = call.caller.requester.signer_names
+    return {"resourceNames": list(own)} if own and resource is SIGNER else {}
 
 
 async def _read(call: Call) -> dict[str, Any]:
@@ -94,8 +99,16 @@ def _may(call: Call, asked: Mapping[str, Any]) -> tuple[bool, str]:
     if not meant:
         return False, f"there is no resource {wanted!r} in the group {group!r}"
     if all(_may_each(call, verbs, verb) for verbs in meant):
-        return True, ""
+        return _may_decide(call, meant, str(asked.get("name") or ""))
     return False, f"the role {call.caller.requester.role} does not have this permission"
+
+
+def _may_decide(call: Call, meant: Sequence[object], signer: str) -> tuple[bool, str]:
+    """Whether the right to approve for a signer is meant, and of that signer."""
+    own = call.caller.requester.signer_names
+    if own and SIGNER.verbs in meant and signer not in own:
+        return False, f"this token decides requests for {', '.join(own)} only"
+    return True, ""
 
 
 def _parts() -> Iterator[tuple[Resource, str, Mapping[str, Permission | None]]]:

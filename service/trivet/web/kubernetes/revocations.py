@@ -50,6 +50,12 @@ def cells(image: ObjectImage, age: str) -> list[Any]:
     return [image.name, len(entries), age, kinds, shown]
 
 
+def kept(document: dict[str, Any], former: ObjectImage) -> dict[str, Any]:
+    """All of a document."""
+    del former
+    return document
+
+
 async def view(call: Call) -> View:
     """What of them whoever asks may see."""
     found: View = await call.run(observe.view)

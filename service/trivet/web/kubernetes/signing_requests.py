@@ -69,6 +69,11 @@ def contents(call: Call, document: Mapping[str, Any]) -> dict[str, Any]:
     return content_of({"metadata": document.get("metadata"), "spec": kept})
 
 
+def kept(document: dict[str, Any], former: ObjectImage) -> dict[str, Any]:
+    """A document with the spec that stands (pkg/registry/certificates/certificates/strategy.go)."""
+    return document | {"spec": former.body["spec"]}
+
+
 async def view(call: Call) -> View:
     """What of them whoever asks may see."""
     found: View = await call.run(observe.view)

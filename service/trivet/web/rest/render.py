@@ -190,6 +190,7 @@ def token(stored: Token, names: Mapping[UUID, str]) -> dict[str, Any]:
         "created_at": stored.created_at,
         "created_by": stored.created_by,
         "expires_at": stored.expires_at,
+        "signer_names": list(stored.signer_names),
     }
 
 

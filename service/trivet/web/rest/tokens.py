@@ -37,6 +37,7 @@ async def create_token(
         description=body.description,
         cluster=body.cluster,
         lifetime=lifetime,
+        signer_names=body.signer_names,
         idempotency_key=idempotency_key,
     )
     names = await caller.offload(search.cluster_names, caller.authority)

@@ -308,6 +308,8 @@ def test_labels_change_and_the_spec_never_does(api: Requests) -> None:
     assert labelled["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
     again = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=body).json()
     assert again == labelled
+    spec = {"spec": {"usages": ["any"], "request": "bm9uZQ=="}}
+    assert api.ask("PATCH", f"{CSRS}/one", 200, headers=MERGE, json=spec).json() == labelled
     unlabelled = {"metadata": {"labels": {"$patch": "replace", "owner": "jane"}}}
     replaced = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=unlabelled).json()
     assert replaced["metadata"]["labels"] == {"owner": "jane"}
@@ -408,6 +410,34 @@ def test_roles_do_what_the_table_says(
     attributes |= {"resource": "certificatesigningrequests", "subresource": "approval", "verb": "update"}
     assert api.ask("POST", place, 201, who=who, json=review).json()["status"]["allowed"] is approve
     api.ask("DELETE", f"{CSRS}/there", 200 if delete else 403, who=who)
+
+
+def test_an_approver_of_some_signers_decides_no_others(api: Requests) -> None:
+    who = api.service.token(Role.APPROVER, signer_names=(SERVING, KUBELET))
+    made = api.make_request()
+    for part in ("", "/approval"):
+        refused = api.ask("PUT", f"{CSRS}/one{part}", 403, who=who, json=labelled(made)).json()
+        assert f"decides requests for {SERVING}, {KUBELET} only" in refused["message"]
+    api.ask("POST", f"{REST}/one/deny", 403, who=who, json={})
+    api.make_request("node", der=node_csr(), signer=KUBELET)
+    found = labelled(api.ask("GET", f"{CSRS}/node", 200, who=who).json())
+    certificate_of(api.ask("PUT", f"{CSRS}/node/approval", 200, who=who, json=found).json())
+    place = f"{BLUE}/apis/authorization.k8s.io/v1"
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    attributes = {"group": "certificates.k8s.io", "resource": "signers", "verb": "approve"}
+    for name, allowed in ((SERVING, True), (CLIENT, False), ("", False)):
+        spec = {"spec": {"resourceAttributes": attributes | {"name": name}}}
+        told = api.ask("POST", f"{place}/selfsubjectaccessreviews", 201, who=who, json=review | spec).json()
+        assert told["status"]["allowed"] is allowed, name
+    rules = api.ask("POST", f"{place}/selfsubjectrulesreviews", 201, who=who, json={"spec": {}}).json()
+    [signers] = [rule for rule in rules["status"]["resourceRules"] if rule["resources"] == ["signers"]]
+    assert signers["resourceNames"] == [SERVING, KUBELET]
+
+
+def labelled(document: dict[str, Any]) -> dict[str, Any]:
+    """A document that approves, and has a label."""
+    metadata = document["metadata"] | {"labels": {"a": "b"}}
+    return document | {"metadata": metadata, "status": {"conditions": [decision()]}}
 
 
 # Lists and watches

@@ -27,6 +27,11 @@ class TokenCreate(RequestSchema):
         None, description="The one cluster it holds in; without it, all.", max_length=63
     )
     expires_in_seconds: Seconds | None = Field(None, description="Without it, the token holds until deleted.")
+    signer_names: list[str] = Field(
+        [],
+        description="For an approver: the signers whose requests it decides; without any, all.",
+        max_length=20,
+    )
 
 
 class Token(Schema):
@@ -39,6 +44,7 @@ class Token(Schema):
     created_at: datetime
     created_by: str
     expires_at: datetime | None
+    signer_names: list[str]
 
 
 class CreatedToken(Token):
