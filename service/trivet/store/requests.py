@@ -95,13 +95,14 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
-    """What to list; None means any."""
+    """What to list; None means any. Of `labels` each has that value, or (where that is None) is there."""
 
     state: RequestState | None = None
     profile: str | None = None
     node: str | None = None
     username: str | None = None
     name: str | None = None
+    labels: tuple[tuple[str, str | None], ...] = ()
 
 
 _SUBMITTED = tuple(Submitted.__dataclass_fields__)
@@ -169,10 +170,13 @@ def count_by_name(connection: Connection, cluster_id: UUID, wanted: RequestFilte
 
 def _matching(cluster_id: UUID, wanted: RequestFilter, after: str | None = None) -> list[ColumnElement[bool]]:
     conditions = [_columns.cluster_id == cluster_id]
-    for name in RequestFilter.__dataclass_fields__:
+    for name in ("state", "profile", "node", "username", "name"):
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_columns[name] == value)
+    for key, value in wanted.labels:
+        label = _columns.labels[key].as_string()
+        conditions.append(label.is_not(None) if value is None else label == value)
     return conditions if after is None else [*conditions, _columns.name > after]
 
 

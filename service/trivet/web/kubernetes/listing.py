@@ -12,7 +12,8 @@ from trivet.authority.follow import changes_after
 from trivet.web.kubernetes.answers import list_answer
 from trivet.web.kubernetes.options import number_of
 from trivet.web.kubernetes.selectors import (
-    FieldRequirement,
+    Equals,
+    Exists,
     Requirement,
     field_selector,
     label_selector,
@@ -41,7 +42,7 @@ class Selection:
     """Which objects of a collection are asked for."""
 
     labels: Sequence[Requirement]
-    fields: Sequence[FieldRequirement]
+    fields: Sequence[Equals]
 
     def has(self, image: ObjectImage) -> bool:
         """Whether it selects an object."""
@@ -57,11 +58,19 @@ class Selection:
 
     def exactly(self, field: str) -> str | None:
         """The one value of a field that it selects; None where there may be others."""
-        return next((each.value for each in self.fields if each.field == field and not each.differs), None)
+        return next((each.value for each in self.fields if each.key == field and not each.differs), None)
+
+    def labelled(self) -> tuple[tuple[str, str | None], ...]:
+        """What is required of labels in so simple a way that a database can look it up; all else is looked at after."""
+        return tuple(
+            (each.key, each.value if isinstance(each, Equals) else None)
+            for each in self.labels
+            if (isinstance(each, Equals) and not each.differs) or (isinstance(each, Exists) and each.wanted)
+        )
 
     def narrowed(self, field: str, value: str) -> Selection:
         """The same, of what has that value in a field."""
-        return replace(self, fields=[*self.fields, FieldRequirement(field, value)])
+        return replace(self, fields=[*self.fields, Equals(field, value)])
 
     @property
     def is_whole(self) -> bool:

@@ -28,16 +28,28 @@ _FIELD: Final = re.compile(r"([^=!]+?)(==|!=|=)(.*)")
 
 
 @dataclass(frozen=True, slots=True)
-class FieldRequirement:
-    """That a field has a value, or (where it `differs`) that it does not."""
+class Equals:
+    """That a label or field has a value, or (where it `differs`) that it does not."""
 
-    field: str
+    key: str
     value: str
     differs: bool = False
 
-    def __call__(self, fields: Labels) -> bool:
-        """Whether fields fulfil it."""
-        return (fields.get(self.field) == self.value) is not self.differs
+    def __call__(self, labels: Labels) -> bool:
+        """Whether labels fulfil it."""
+        return (labels.get(self.key) == self.value) is not self.differs
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """That there is a label of that name, or (where it is not `wanted`) that there is none."""
+
+    key: str
+    wanted: bool
+
+    def __call__(self, labels: Labels) -> bool:
+        """Whether labels fulfil it."""
+        return (self.key in labels) is self.wanted
 
 
 def label_selector(text: str) -> list[Requirement]:
@@ -59,7 +71,7 @@ def selects(requirements: Sequence[Requirement], labels: Labels) -> bool:
     return all(requirement(labels) for requirement in requirements)
 
 
-def field_selector(text: str, supported: Sequence[str]) -> list[FieldRequirement]:
+def field_selector(text: str, supported: Sequence[str]) -> list[Equals]:
     """Read a field selector, over fields as a mapping from path to text.
 
     Raises:
@@ -74,7 +86,7 @@ def field_selector(text: str, supported: Sequence[str]) -> list[FieldRequirement
 def _requirement(text: str) -> Requirement:
     if match := _EQUAL.fullmatch(text):
         key, operator, value = match.groups()
-        return _differs(key, (value,)) if operator == "!=" else _is_one_of(key, (value,))
+        return Equals(key, value, differs=operator == "!=")
     if match := _SET.fullmatch(text):
         values = tuple(value.strip() for value in match[3].split(","))
         if all(re.fullmatch(_VALUE, value) for value in values):
@@ -82,7 +94,7 @@ def _requirement(text: str) -> Requirement:
     if match := _ORDER.fullmatch(text):
         return _ordered(match[1], int(match[3]), greater=match[2] == ">")
     if match := _EXISTS.fullmatch(text):
-        return _exists(match[2], wanted=not match[1])
+        return Exists(match[2], wanted=not match[1])
     raise bad_request(f"unable to parse requirement: {text[:200]!r} is no requirement of a label selector")
 
 
@@ -94,10 +106,6 @@ def _differs(key: str, values: Sequence[str]) -> Requirement:
     return lambda labels: labels.get(key) not in values
 
 
-def _exists(key: str, *, wanted: bool) -> Requirement:
-    return lambda labels: (key in labels) is wanted
-
-
 def _ordered(key: str, bound: int, *, greater: bool) -> Requirement:
     def fulfils(labels: Labels) -> bool:
         value = labels.get(key, "")
@@ -107,11 +115,11 @@ def _ordered(key: str, bound: int, *, greater: bool) -> Requirement:
     return fulfils
 
 
-def _field_requirement(text: str, supported: Sequence[str]) -> FieldRequirement:
+def _field_requirement(text: str, supported: Sequence[str]) -> Equals:
     match = _FIELD.fullmatch(text)
     if match is None:
         raise bad_request(f"invalid selector: {text[:200]!r}; can't understand it")
     field, operator, value = match.groups()
     if field not in supported:
         raise StatusError(400, "BadRequest", f"field label not supported: {field[:200]}")
-    return FieldRequirement(field, value, differs=operator == "!=")
+    return Equals(field, value, differs=operator == "!=")

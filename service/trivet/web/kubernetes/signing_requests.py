@@ -91,10 +91,11 @@ async def _image(call: Call, stored: StoredRequest) -> ObjectImage:
 
 
 async def page(call: Call, selection: Selection, after: tuple[str, str] | None, limit: int) -> Listing:
-    """Some requests: those of the name and signer that are selected."""
+    """Some requests: those of the name, signer and labels that are selected, as far as they can be looked up."""
     signer, name = selection.exactly("spec.signerName"), selection.exactly("metadata.name")
     profile = PROFILES_BY_SIGNER.get(signer or "")
-    wanted = RequestFilter(profile=profile.name if profile else signer, name=name)
+    labels = selection.labelled()
+    wanted = RequestFilter(profile=profile.name if profile else signer, name=name, labels=labels)
     last = after[1] if after is not None else None
     found: Listing = await call.run(observe.list_objects, wanted, last, limit)
     return found
