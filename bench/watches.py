@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _CLUSTER: Final = "demo"
 _OBJECTS: Final = 50
-_PROCESSES: Final = 2
+_MOST_OF_A_PROCESS: Final = 250
 _PATIENCE: Final = 60.0
 
 
@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace, place: Place) -> int:
         writer = _writer(place.url)
         names = [_submit(writer, number) for number in range(_OBJECTS)]
         began_at = observe.view(writer, OPERATOR, _CLUSTER).version
+        processes = -(-options.watchers // _MOST_OF_A_PROCESS)
         spawning = multiprocessing.get_context("spawn")
         last, ready, told = spawning.Value("q", 0), spawning.Value("q", 0), spawning.Queue()
         audience = Audience(
@@ -77,16 +78,16 @@ def _run(options: argparse.Namespace, place: Place) -> int:
             service.ca_file,
             service.token,
             began_at,
-            options.watchers // _PROCESSES,
+            options.watchers // processes,
             options.form,
         )
         watching = [
             spawning.Process(target=watch_all, args=(audience, last, ready, told), daemon=True)
-            for _ in range(_PROCESSES)
+            for _ in range(processes)
         ]
         for process in watching:
             process.start()
-        while ready.value < audience.watchers * _PROCESSES:
+        while ready.value < audience.watchers * processes:
             time.sleep(0.2)
         memory, made = _write(writer, names, options, service)
         last.value = observe.view(writer, OPERATOR, _CLUSTER).version
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace, place: Place) -> int:
         for process in watching:
             process.join(_PATIENCE)
         writer.database.dispose()
-    return _report(options, tallies, memory, made)
+    return _report(options, tallies, memory, made * audience.watchers * processes)
 
 
 def _writer(url: str) -> Authority:
@@ -141,7 +142,7 @@ def _memory(service: Service) -> float:
 
 
 def _report(
-    options: argparse.Namespace, tallies: list[dict[str, float]], memory: list[float], made: int
+    options: argparse.Namespace, tallies: list[dict[str, float]], memory: list[float], wanted: int
 ) -> int:
     counts = {
         key: sum(tally[key] for tally in tallies) for key in tallies[0] if key not in {"median", "worst"}
@@ -150,7 +151,6 @@ def _report(
     _say(json.dumps({"database": options.database, "form": options.form, **counts}))
     _say(f"latency: median {max(m for m, _ in latency):.2f} s, worst {max(w for _, w in latency):.2f} s")
     _say(f"memory of the service, MiB, every 5 s: {', '.join(f'{each:.0f}' for each in memory)}")
-    wanted = made * (options.watchers // _PROCESSES) * _PROCESSES
     is_whole = counts["events"] + counts["skipped"] == wanted and not counts["gaps"] and not counts["repeats"]
     _say(f"{'every' if is_whole else 'NOT every'} watcher saw every change once, in order ({wanted} in all)")
     return 0 if is_whole else 1

@@ -31,7 +31,8 @@ def render_shares(shares: Sequence[Share]) -> list[dict[str, Any]]:
 
 
 def _read_share(entry: object) -> Share:
-    if not isinstance(entry, Mapping) or entry.get("operation") not in {APPLY, UPDATE}:
+    # A tuple: what is sent in its place may have no hash.
+    if not isinstance(entry, Mapping) or entry.get("operation") not in (APPLY, UPDATE):
         raise _unreadable()
     names = [entry.get(key) or "" for key in ("manager", "apiVersion", "subresource", "time")]
     if not all(isinstance(name, str) and is_plain(name) and len(name) <= _LONGEST_NAME for name in names):

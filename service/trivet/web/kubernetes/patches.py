@@ -45,7 +45,7 @@ def strategic_merge_patch(target: object, patch: object) -> Any:  # noqa: ANN401
     if not isinstance(patch, dict):
         return patch
     directive = patch.get(_DIRECTIVE, "merge")
-    if directive not in {"merge", "replace", "delete"}:
+    if directive not in ("merge", "replace", "delete"):  # a tuple: it may have no hash
         raise bad_request(f"error decoding patch: unknown patch type: {str(directive)[:100]}")
     if directive == "delete":
         return {}
