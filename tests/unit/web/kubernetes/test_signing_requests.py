@@ -313,6 +313,7 @@ def test_labels_change_and_the_spec_never_does(api: Requests) -> None:
     unlabelled = {"metadata": {"labels": {"$patch": "replace", "owner": "jane"}}}
     replaced = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=unlabelled).json()
     assert replaced["metadata"]["labels"] == {"owner": "jane"}
+    wrong: dict[str, Any]
     for directive in ("eat", {}, ["replace"]):
         wrong = {"metadata": {"$patch": directive}}
         api.ask("PATCH", f"{CSRS}/one", 400, headers=STRATEGIC, json=wrong)
