@@ -313,14 +313,15 @@ def test_labels_change_and_the_spec_never_does(api: Requests) -> None:
     unlabelled = {"metadata": {"labels": {"$patch": "replace", "owner": "jane"}}}
     replaced = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=unlabelled).json()
     assert replaced["metadata"]["labels"] == {"owner": "jane"}
-    wrong: dict[str, Any]
-    for directive in ("eat", {}, ["replace"]):
-        wrong = {"metadata": {"$patch": directive}}
-        api.ask("PATCH", f"{CSRS}/one", 400, headers=STRATEGIC, json=wrong)
-    for operation in ("Eat", ["Update"]):
-        fields = [{"manager": "m", "operation": operation, "fieldsV1": {"f:spec": {}}}]
-        wrong = {"metadata": {"managedFields": fields}}
-        api.ask("PATCH", f"{CSRS}/one", 422, headers=MERGE, json=wrong)
+    directives: tuple[object, ...] = ("eat", {}, ["replace"])
+    for directive in directives:
+        body = {"metadata": {"$patch": directive}}
+        api.ask("PATCH", f"{CSRS}/one", 400, headers=STRATEGIC, json=body)
+    operations: tuple[object, ...] = ("Eat", ["Update"])
+    for operation in operations:
+        entry: dict[str, object] = {"manager": "m", "operation": operation, "fieldsV1": {"f:spec": {}}}
+        body = {"metadata": {"managedFields": [entry]}}
+        api.ask("PATCH", f"{CSRS}/one", 422, headers=MERGE, json=body)
     # An update that names no version is of whatever stands.
     del made["metadata"]["resourceVersion"]
     assert "labels" not in api.ask("PUT", f"{CSRS}/one", 200, json=made).json()["metadata"]
