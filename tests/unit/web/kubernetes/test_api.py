@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +16,13 @@ from trivet.authority.follow import forget_changes
 from trivet.authority.install import OPERATOR
 from trivet.authority.tokens import create_token, delete_token
 from trivet.web.app import WebOptions
-from trivet.web.kubernetes import watching
+from trivet.web.kubernetes import identity, watching
 
 if TYPE_CHECKING:
     from httpx2 import Response
+    from starlette.requests import Request
+
+    from trivet.web.kubernetes.identity import User
 
 BLUE = "/kubernetes/blue"
 RESOURCE = f"{BLUE}/apis/certificates.microsoft.com/v1/namespaces/kube-system/renewrevocations"
@@ -678,9 +680,12 @@ def test_a_watch_ends_once_its_token_was_deleted(
     monkeypatch.setattr(watching, "_TRUSTED_SECONDS", 0.2)
     token, secret = create_token(world.authority, OPERATOR, role=Role.AUDITOR, cluster="blue")
     who = {"Authorization": f"Bearer {secret}"}
-    deletion = threading.Timer(0.5, delete_token, (world.authority, OPERATOR, token.id))
-    deletion.start()
+
+    async def identify(request: Request) -> User:
+        delete_token(world.authority, OPERATOR, token.id)
+        return await identity.identify(request)
+
+    monkeypatch.setattr(watching, "identify", identify)
     answer = api.ask("GET", f"{EVERYWHERE}?watch=true&timeoutSeconds=20", 200, who=who)
-    deletion.join()
     (event,) = [json.loads(line) for line in answer.text.splitlines()]
     assert (event["type"], event["object"]["code"]) == ("ERROR", 401)
