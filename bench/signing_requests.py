@@ -49,10 +49,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.signing_requests")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="one of them only")
+    parser.add_argument("--keep", action="store_true", help="do not collect them at the end")
     options = parser.parse_args()
-    _measure("sqlite", sqlite_place(fresh_folder("signing-requests")).url, options)
-    with Postgres("signing-requests-pg") as server:
-        _measure("postgresql", server.make("requests").url, options)
+    if options.database != "postgresql":
+        _measure("sqlite", sqlite_place(fresh_folder("signing-requests")).url, options)
+    if options.database != "sqlite":
+        with Postgres("signing-requests-pg") as server:
+            _measure("postgresql", server.make("requests").url, options)
     return 0
 
 
@@ -66,7 +70,8 @@ def _measure(kind: str, url: str, options: argparse.Namespace) -> None:
         for name, query in _ASKED.items():
             accept = _TABLE if name.endswith("Table") else "application/json"
             _say(kind, name, _times(lambda: _get(client, query, accept), options.rounds))  # noqa: B023
-    _collect(kind, authority)
+    if not options.keep:
+        _collect(kind, authority)
     authority.database.dispose()
 
 

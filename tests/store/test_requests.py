@@ -138,6 +138,9 @@ def test_nothing_that_is_asked_of_many_requests_reads_them_all(flooded: tuple[Co
         "list by name": lambda: requests.page_by_name(
             connection, cluster.id, RequestFilter(), "csr-00077", 50
         ),
+        "count by name": lambda: requests.count_by_name(
+            connection, cluster.id, RequestFilter(), "csr-04900", 1000
+        ),
         "list one by name": lambda: requests.page_by_name(
             connection, cluster.id, RequestFilter(name="csr-00077"), None, 50
         ),

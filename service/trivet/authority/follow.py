@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHANGES_KEPT: Final = timedelta(minutes=10)  # as long as kube-apiserver lets etcd keep them, twice
 MOST_CHANGES: Final = 5_000
+MOST_COUNTED: Final = 10_000
 _CHANGES_READ: Final = 500
 
 
@@ -39,7 +40,7 @@ class Listing:
 
     Attributes:
         version: of the place; every change after it will be among the changes after it.
-        remaining: how many objects follow.
+        remaining: how many objects follow; beyond `MOST_COUNTED` they need not be counted.
     """
 
     version: int

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trivet.authority.access import Permission, authorized_cluster
 from trivet.authority.approval.images import images_of, place_of
 from trivet.authority.approval.person import only_own
-from trivet.authority.follow import Listing, View
+from trivet.authority.follow import MOST_COUNTED, Listing, View
 from trivet.pki.names import is_plain
 from trivet.store import counters, requests
 
@@ -47,7 +47,8 @@ def list_objects(
             page = requests.page_by_name(connection, found.id, wanted, after, limit)
             last = page[-1].name if page else after
             full = len(page) == limit
-            remaining = requests.count_by_name(connection, found.id, wanted, last) if full else 0
+            most = MOST_COUNTED + 1
+            remaining = requests.count_by_name(connection, found.id, wanted, last, most) if full else 0
             # On PostgreSQL each statement has its own snapshot: nothing may have changed in between.
             if _version(connection, found.id) == version:
                 break

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trivet.authority.follow import changes_after
+from trivet.authority.follow import MOST_COUNTED, changes_after
 from trivet.web.kubernetes.answers import list_answer
 from trivet.web.kubernetes.options import number_of
 from trivet.web.kubernetes.selectors import (
@@ -114,7 +114,7 @@ async def list_objects(call: Call) -> Response:
     metadata: dict[str, Any] = {"resourceVersion": str(found.version)}
     if found.after is not None:
         metadata["continue"] = _token(found.version, found.after)
-        if selection.is_whole:
+        if selection.is_whole and found.remaining <= MOST_COUNTED:
             metadata["remainingItemCount"] = found.remaining
     return list_answer(call, found.images, metadata)
 
