@@ -310,7 +310,8 @@ def test_labels_change_and_the_spec_never_does(api: Requests) -> None:
     again = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=body).json()
     assert again == labelled
     spec = {"spec": {"usages": ["any"], "request": "bm9uZQ=="}}
-    assert api.ask("PATCH", f"{CSRS}/one", 200, headers=MERGE, json=spec).json() == labelled
+    by_another = f"{CSRS}/one?fieldManager=another"
+    assert api.ask("PATCH", by_another, 200, headers=MERGE, json=spec).json() == labelled
     unlabelled = {"metadata": {"labels": {"$patch": "replace", "owner": "jane"}}}
     replaced = api.ask("PATCH", f"{CSRS}/one", 200, headers=STRATEGIC, json=unlabelled).json()
     assert replaced["metadata"]["labels"] == {"owner": "jane"}
