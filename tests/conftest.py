@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
+from tests.support.canary import CANARY, answers_heard, listening
 
 # Neither a deadline nor a verdict on speed: the suite shares its cores with servers that it started.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +55,23 @@ def _refuse_outside_world(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_configure() -> None:
     sys.addaudithook(_refuse_outside_world)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Mark every secret that tests mint, and search the logs of what they started when all is over."""
+    with listening(), answers_heard():
+        yield
+    complaints = CANARY.search(tmp_path_factory.getbasetemp())
+    assert not complaints, "secrets were written down"
+
+
+@pytest.fixture(autouse=True)
+def _canary_lives(_canary: None) -> Iterator[None]:
+    """Look after each test whether a secret stands in a log record, a refusal or the metrics."""
+    yield
+    complaints = CANARY.complaints()
+    assert not complaints, "secrets were told"
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

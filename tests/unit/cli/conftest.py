@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.canary import CANARY
 from tests.unit.cli.outcome import Outcome, Trivet
 from tests.unit.cli.running import installed, running
 
@@ -44,6 +45,7 @@ def bare_trivet(
         shown = capsys.readouterr()
         outcome = Outcome(int(ended.value.code or 0), shown.out, shown.err)
         assert "Traceback" not in outcome.err
+        CANARY.hear("stderr", outcome.err)
         assert code is None or outcome.code == code, outcome
         return outcome
 
