@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.responses import JSONResponse, PlainTextResponse
 from tests.support.canary import CANARY
 from tests.support.clock import Clock
@@ -14,7 +16,9 @@ from tests.support.world import World, make_authority, prepare_database
 
 from trivet.authority.access import Role
 from trivet.authority.install import OPERATOR
+from trivet.authority.metrics.traces import Trace
 from trivet.authority.tokens import create_token
+from trivet.bootstrap import tracing
 from trivet.pki.profiles import AuthorityName
 from trivet.signing.age import Identity, Passphrase
 from trivet.store import authorities
@@ -47,6 +51,9 @@ def test_an_access_token_is_found_wherever_it_is_told(world: World) -> None:
     assert "a token stands in an answer 401" in told()
     PlainTextResponse(f'requests{{by="{secret}"}} 1')
     assert "a token stands in an answer 200" in told()
+    told_of = tracing.teller(tracing.provider(SimpleSpanProcessor(InMemorySpanExporter()), 1.0))
+    told_of(Trace("issue", None, 1, {"requester": secret}, 2))
+    assert "a token stands in a trace" in told()
     JSONResponse({"secret": secret}, 201)  # which is whom it is for
     assert told() == []
 

@@ -2,7 +2,7 @@
 
 Marked are access, repair and bootstrap tokens, key-encryption keys, private keys of authorities, passphrases and
 private keys of backups, as they pass the few places that all of them pass. Searched are log records, problems and
-other answers that refuse, metrics, what the command writes to stderr, and the logs of services that tests start.
+other answers that refuse, metrics, traces, what the command writes to stderr, and the logs of services that tests start.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from trivet.signing.age.keys import Identity, Passphrase
 from trivet.signing.encryption import KeyEncryptionKey
+
+if TYPE_CHECKING:
+    from trivet.authority.metrics.traces import Trace
 
 _SHORTEST: Final = 12  # less than that stands in a text by chance
 _NEWEST: Final = 400  # those of the test at hand, and of what it stands on
@@ -98,8 +101,11 @@ def listening(canary: Canary = CANARY) -> Iterator[None]:
 
 @contextmanager
 def answers_heard(canary: Canary = CANARY) -> Iterator[None]:
-    """Hear what the service answers where it refuses, and its metrics."""
-    from starlette.responses import Response  # noqa: PLC0415  a test without the server's packages has none
+    """Hear what the service answers where it refuses, its metrics, and its traces."""
+    # Not above: whoever imports this module need not have the server's packages.
+    from starlette.responses import Response  # noqa: PLC0415
+
+    from trivet.bootstrap import tracing  # noqa: PLC0415
 
     def hear(response: Any, *_: object, **__: object) -> None:  # noqa: ANN401
         media_type = response.media_type or ""
@@ -107,8 +113,23 @@ def answers_heard(canary: Canary = CANARY) -> Iterator[None]:
             body = getattr(response, "body", b"")
             canary.hear(f"an answer {response.status_code}", bytes(body).decode(errors="replace"))
 
-    with _after(Response, "__init__", hear):
+    with _after(Response, "__init__", hear), patch.object(tracing, "teller", _heard(canary, tracing.teller)):
         yield
+
+
+def _heard(canary: Canary, teller: Callable[..., Callable[[Trace], None]]) -> Callable[..., Any]:
+    """Hear all that is told of traces, before anybody is told."""
+
+    def heard(made: Any) -> Callable[[Trace], None]:  # noqa: ANN401
+        tell = teller(made)
+
+        def both(trace: Trace) -> None:
+            canary.hear("a trace", f"{trace}")
+            tell(trace)
+
+        return both
+
+    return heard
 
 
 @contextmanager
