@@ -2,7 +2,8 @@
 
 Marked are access, repair and bootstrap tokens, key-encryption keys, private keys of authorities, passphrases and
 private keys of backups, as they pass the few places that all of them pass. Searched are log records, problems and
-other answers that refuse, metrics, traces, what the command writes to stderr, and the logs of services that tests start.
+other answers that refuse, metrics, traces, what the command writes to stderr, and
+the logs of services that tests start.
 """
 
 from __future__ import annotations
