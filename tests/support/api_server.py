@@ -1,7 +1,8 @@
 """A cluster's API server, as far as an external signer sees it: shapes and rules of a real kube-apiserver, over HTTPS.
 
-Recorded of 1.36: items of built-in kinds say not what they are; a status is written at a resourceVersion; a certificate
-never changes; a watch from too old a version gets an ERROR of 410 within a 200; bookmarks have a version and no more.
+As documented for 1.36: items of built-in kinds say not what they are; a status is written at a resourceVersion; a
+certificate never changes; a watch from too old a version gets an ERROR of 410 within a 200; bookmarks have a version
+and no more.
 """
 
 from __future__ import annotations
