@@ -44,12 +44,16 @@ def create_token(
     Raises:
         AccessDeniedError: an administrator of one cluster may make tokens for that cluster only.
         ConflictError: a token was made under this Idempotency-Key before; its secret cannot be shown again.
-        InvalidError: the role is not for tokens, the lifetime is none, the description cannot be stored, or there is
-            no such signer.
+        InvalidError: the role is not for tokens or not for all clusters, the lifetime is none, the description cannot
+            be stored, or there is no such signer.
     """
     if role not in TOKEN_ROLES:
         message = f"a token has one of the roles {', '.join(TOKEN_ROLES)}"
         raise InvalidError(message, Fault("/role", message))
+    if role is Role.SIGNER and cluster is None:
+        # It lies in a Secret of one cluster, and must be worth nothing for others.
+        message = f"a token of the role {role} is for one cluster; name it"
+        raise InvalidError(message, Fault("/cluster", message))
     if lifetime is not None and lifetime <= timedelta(0):
         message = "a token's lifetime is more than nothing"
         raise InvalidError(message, Fault("/expiresInSeconds", message))

@@ -21,6 +21,7 @@ from trivet.cli.kubeconfig_documents import (
     write_kubeconfig,
 )
 from trivet.cli.output import note
+from trivet.client.endpoint import refuse_clear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,6 +156,8 @@ def _write(
     force: bool,
 ) -> None:
     target = _target(context, cluster_name(context, cluster), server, server_ca)
+    if user.keys() & {"token", "tokenFile"}:
+        refuse_clear(target.server)
     content = kubeconfig(target, user_name, user, embed=embed, namespace=namespace)
     write_kubeconfig(out, content, force=force)
     note(f"written: {out}, for {target.server}")

@@ -169,16 +169,19 @@ def _renew(context: typer.Context, place: _Place, pair: KeyPair, cluster: str) -
 
     fresh = new_key(key_algorithm(pair.key.public_key()) or KeyAlgorithm.P256)
     secret = key_pem(fresh)
-    is_one_file = place.certificate == place.key
+    # By where the names lead, not by how they are spelled: one may be the link to the other.
+    is_one_file = place.certificate.resolve() == place.key.resolve()
+    holds_both = place.certificate.samefile(place.key)  # also under two names of their own, as hard links are
     # On the disk before it is asked for: what was issued must not be lost for want of space.
     staged_key = None if is_one_file else StagedFile(place.key, secret, PRIVATE)
     try:
         with connect_as(context, place.certificate, place.key) as trivet:
             chain = trivet.certificates.renew(cluster, build_request(fresh))["certificate"].encode()
+        content, mode = (chain + secret, PRIVATE) if holds_both else (chain, PUBLIC)
+        staged = StagedFile(place.certificate, content, mode)
         if staged_key is None:
-            StagedFile(place.certificate, chain + secret, PRIVATE).commit()
+            staged.commit()
         else:
-            staged = StagedFile(place.certificate, chain, PUBLIC)
             replace_pair(staged, staged_key, read_file(place.key))
     except BaseException:
         if staged_key is not None:

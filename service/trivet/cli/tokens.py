@@ -32,7 +32,10 @@ def create(
     *,
     description: Annotated[str | None, typer.Option(metavar="TEXT", help="Who has it, and what for.")] = None,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", "-c", metavar="NAME", help="For this cluster only.")
+        str | None,
+        typer.Option(
+            "--cluster", "-c", metavar="NAME", help="For this cluster only; a signer must have one."
+        ),
     ] = None,
     expires_in: Annotated[
         int | None,

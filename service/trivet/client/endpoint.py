@@ -46,13 +46,22 @@ def credentials(endpoint: Endpoint) -> dict[str, str]:
     """
     if endpoint.token is None:
         return {}
-    if not endpoint.url.startswith("https:") and not _is_loopback(httpx.URL(endpoint.url).host):
-        message = f"an access token is not sent in clear to {endpoint.url}; use https"
-        raise LocalError(message)
+    refuse_clear(endpoint.url)
     if not endpoint.token.isascii() or not endpoint.token.isprintable():
         message = "the access token holds characters that no token has"
         raise LocalError(message)
     return {"Authorization": f"Bearer {endpoint.token}"}
+
+
+def refuse_clear(url: str) -> None:
+    """Refuse to give a token to a server that it would travel to in clear.
+
+    Raises:
+        LocalError: it would.
+    """
+    if not url.startswith("https:") and not _is_loopback(httpx.URL(url).host):
+        message = f"an access token is not sent in clear to {url}; use https"
+        raise LocalError(message)
 
 
 def _is_loopback(host: str) -> bool:

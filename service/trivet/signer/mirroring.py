@@ -6,7 +6,7 @@ itself says that the object is no more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from trivet.client.errors import ClientError, ProblemError
@@ -63,7 +63,6 @@ class Mirroring:
     again: Callable[[str], None]
     record: Record
     now: Callable[[], datetime]
-    _source: str | None = field(default=None)
 
     def attend(self, key: str) -> Later | None:
         """Do what there is to do for an object; when to come again, if it could not be done."""
@@ -82,10 +81,24 @@ class Mirroring:
             return Later("clusterUnreachable", str(error), for_all=True)
 
     def _source_now(self) -> str:
-        """What this cluster is called in marks: the UID of kube-system, by which clusters are told apart."""
+        """What this cluster is called in marks: the UID of kube-system, by which clusters are told apart.
+
+        Asked each time: the kubeconfig may lead to another cluster since.
+        """
         uid = self.cluster.get(NAMESPACES, "kube-system")["metadata"].get("uid")
-        self._source = str(uid or self.cluster.server)
-        return self._source
+        return str(uid or self.cluster.server)
+
+    def _is_there(self, found: Object, source: str) -> bool:
+        """Whether the cluster of that mark has this very object: what is held may be from the one before."""
+        metadata = found["metadata"]
+        try:
+            now = self.cluster.get(RENEW_REVOCATIONS, metadata["name"], metadata["namespace"])
+        except StatusError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return False
+        # Asked before the object and again after it: in between it was the same cluster that answered.
+        return now["metadata"].get("uid") == metadata.get("uid") and self._source_now() == source
 
     def _sweep(self) -> None:
         source = self._source_now()
@@ -99,7 +112,6 @@ class Mirroring:
         namespace, _, name = key.partition("/")
         standing = self.asking.revocation(namespace, name)
         self.record.stands(key, None)
-        # Asked each time: the kubeconfig may lead to another cluster since.
         if standing is None or source_of(standing.revocation) != self._source_now():
             return None
         try:
@@ -123,7 +135,7 @@ class Mirroring:
         return None
 
     def _mirror(self, key: str, found: Object) -> Later | None:
-        source = self._source or self._source_now()
+        source = self._source_now()
         image = mirror_image(found, source)
         metadata = found["metadata"]
         former = self.asking.revocation(metadata["namespace"], metadata["name"])
@@ -132,6 +144,8 @@ class Mirroring:
         if former is not None and is_same(former.revocation, image):
             warnings = None if is_told(found) else self.asking.warnings(as_sent(image))
             return self._tell(key, found, self._holding(warnings))
+        if not self._is_there(found, source):
+            return Later("conflict", f"{key} is not in the cluster as it was told; it is looked at again")
         try:
             stored = self._put(image, former, (metadata.get("annotations") or {}).get(CONFIRM))
         except ProblemError as error:

@@ -30,6 +30,14 @@ def test_a_token_authenticates_its_holder(world: World, role: Role, cluster: str
     assert (token.created_by, token.created_at, token.expires_at) == ("operator", world.clock.now, None)
 
 
+def test_a_signers_token_is_for_one_cluster(world: World) -> None:
+    with pytest.raises(InvalidError, match="for one cluster") as caught:
+        create_token(world.authority, OPERATOR, role=Role.SIGNER)
+    assert [fault.pointer for fault in caught.value.faults] == ["/cluster"]
+    token, _ = create_token(world.authority, OPERATOR, role=Role.SIGNER, cluster="blue")
+    assert token.cluster_id is not None
+
+
 def test_secrets_are_random_and_stored_as_a_hash_only(world: World) -> None:
     secrets = [create_token(world.authority, OPERATOR, role=Role.ADMIN)[1] for _ in range(3)]
     assert len(set(secrets)) == 3

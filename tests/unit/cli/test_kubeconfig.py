@@ -11,6 +11,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -157,6 +158,22 @@ def test_a_bootstrap_kubeconfig_refers_to_the_token_or_holds_it(trivet: Trivet, 
     assert read(out)["namespace"] is None
 
 
+@pytest.mark.parametrize("kind", ["admin", "bootstrap"])
+def test_no_token_is_written_for_a_server_to_which_it_would_go_in_clear(
+    trivet: Trivet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    token, out = tmp_path / "token", tmp_path / "config"
+    trivet("bootstrap-token", "create", "--out", token)
+    asked = ("kubeconfig", kind, "--out", out, *(("--bootstrap-token", token) if kind == "bootstrap" else ()))
+    monkeypatch.setenv("TRIVET_URL", "http://trivet.example:8443")
+    for embed in ((), ("--embed",)):
+        assert "in clear" in trivet(*asked, *embed, code=None).err
+        assert not out.exists()
+    monkeypatch.setenv("TRIVET_URL", "http://127.0.0.1:8443")
+    trivet(*asked)
+    assert read(out)["cluster"]["server"].startswith("http://127.0.0.1")
+
+
 @pytest.mark.parametrize("embed", [(), ("--embed",)], ids=["references", "embedded"])
 def test_a_nodes_kubeconfig_names_kubelets_pair_by_its_link(
     trivet: Trivet, tmp_path: Path, embed: tuple[str, ...]
@@ -298,6 +315,32 @@ def test_it_renews_what_is_due_where_no_agent_does(
     assert mode(key) == 0o600
     assert renewed["clientKeyData"].encode() in key.read_bytes()
     assert pair.is_symlink() is in_one_file
+
+
+@pytest.mark.parametrize("second", ["the file itself", "a relative path", "a hard link"])
+def test_one_file_by_two_names_keeps_its_key(
+    trivet: Trivet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    pair = combined(node_pair(trivet, tmp_path, f"exec-{len(second)}"))
+    key = pair.resolve()
+    if second == "a relative path":
+        key = Path(os.path.relpath(pair))
+    elif second == "a hard link":
+        key = tmp_path / "other.pem"
+        key.hardlink_to(pair.resolve())
+    before = pair.read_text()
+    with monkeypatch.context() as later:
+        later.setattr(plugin, "now", lambda: now() + timedelta(days=3))
+        renewed = asked(trivet, monkeypatch, "--certificate", pair, "--key", key, "--renew").json["status"]
+    assert renewed["clientCertificateData"] not in before
+    assert asked(trivet, monkeypatch, "--certificate", pair, "--key", key).json["status"] == renewed | {
+        "expirationTimestamp": ANY
+    }
+    # Whoever reads the pair from its one file, as kubelet does, has both.
+    assert asked(trivet, monkeypatch, "--certificate", pair).json["status"] == renewed | {
+        "expirationTimestamp": ANY
+    }
+    assert mode(pair) == mode(key) == 0o600
 
 
 def test_where_it_cannot_renew_it_gives_what_there_is(

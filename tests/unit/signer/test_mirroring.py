@@ -263,6 +263,61 @@ def test_another_cluster_behind_the_same_kubeconfig_lifts_nothing(bench: Bench) 
     assert in_trivet(bench) is not None
 
 
+def test_an_object_of_another_cluster_behind_the_same_kubeconfig_replaces_nothing(bench: Bench) -> None:
+    add(bench)
+    signer = bench.signer()
+    signer.run_once()
+    before, controller = in_trivet(bench), mirror(signer)
+    bench.api.remove(REVOCATIONS, KEY)
+    bench.api.cluster_uid = "another cluster's"
+    add(bench, spec=spec("jane"))
+    controller.informer.refresh()
+    controller.work.attend(KEY)  # before the sweep
+    assert in_trivet(bench) == before
+    assert conditions(bench)["Mirrored"]["reason"] == "NameTaken"
+
+
+@pytest.mark.parametrize("has_its_like", [False, True])
+def test_what_is_known_from_the_cluster_before_is_not_mirrored_as_the_next_ones(
+    bench: Bench, *, has_its_like: bool
+) -> None:
+    add(bench)
+    controller = mirror(bench.signer())
+    controller.informer.refresh()
+    bench.api.remove(REVOCATIONS, KEY)
+    bench.api.cluster_uid = "another cluster's"
+    if has_its_like:
+        add(bench, spec=spec("jane"))
+    settle(bench, controller)
+    assert in_trivet(bench) is None
+    assert {line["reason"] for line in bench.log("putOff")} == {"conflict"}
+    controller.informer.refresh()
+    settle(bench, controller)
+    assert (in_trivet(bench) is not None) is has_its_like
+
+
+def test_a_cluster_that_changes_while_an_object_is_looked_at_gets_no_mark(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(bench)
+    controller = mirror(bench.signer())
+    controller.informer.refresh()
+    cluster = controller.work.cluster  # type: ignore[attr-defined]
+    real = cluster.get
+
+    def switched(resource: Any, *named: str) -> Any:  # noqa: ANN401
+        found = real(resource, *named)
+        bench.api.cluster_uid = "another cluster's"
+        return found
+
+    with monkeypatch.context() as between:
+        between.setattr(cluster, "get", switched)
+        later = controller.work.attend(KEY)
+    assert later is not None
+    assert later.reason == "conflict"
+    assert in_trivet(bench) is None
+
+
 def test_where_the_kind_itself_is_gone_nothing_is_lifted(bench: Bench) -> None:
     add(bench)
     signer = bench.signer()
