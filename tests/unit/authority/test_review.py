@@ -18,7 +18,8 @@ from trivet.authority.context import ReviewPolicy, WhenStale
 from trivet.authority.install import OPERATOR
 from trivet.authority.issue import IssuedCertificate
 from trivet.authority.review import NO_OPINION, Outcome, Verdict, admit_reviewer, review
-from trivet.authority.revocations.view import RevokedView, catch_up, look, open_view
+from trivet.authority.revocations import view as views
+from trivet.authority.revocations.view import RevokedView, catch_up, look, open_view, reopen
 from trivet.pki.errors import AccessDeniedError, NotFoundError
 from trivet.pki.revocation import EntryKind
 from trivet.store import clusters
@@ -64,7 +65,10 @@ def digest(issued: IssuedCertificate) -> bytes:
 
 
 def kept_up(world: World, ticks: Ticks, *views: RevokedView) -> None:
-    catch_up(world.authority, look(world.authority, views, ticks), ticks)
+    behind = look(world.authority, views, ticks)
+    for view in behind.views:
+        if not catch_up(world.authority, view, behind):
+            reopen(world.authority, view, ticks)
 
 
 def test_what_another_process_revoked_is_known_after_the_next_look(both: tuple[World, World]) -> None:
@@ -96,7 +100,7 @@ def test_a_view_is_as_of_the_look_before_which_all_was_known(world: World) -> No
     assert view.as_of == 101, "what was revoked since is not known"
     world.revoke(entry(EntryKind.GROUP, "other"))
     ticks.now = 103
-    catch_up(world.authority, behind, ticks)
+    assert catch_up(world.authority, view, behind)
     assert view.as_of == 102, "it covers what that look saw"
     assert look(world.authority, [view], ticks).views == [view]
 
@@ -150,6 +154,69 @@ def test_what_expired_is_forgotten_so_that_memory_is_bounded(world: World) -> No
     look(world.authority, [view], ticks)
     assert not len(view.fingerprints)
     assert not len(opened(world, ticks).fingerprints)
+
+
+def test_what_a_clock_that_was_ahead_forgot_is_read_again(world: World) -> None:
+    ticks = Ticks()
+    issued = world.issue()
+    world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-1"))
+    view = opened(world, ticks)
+    world.clock.advance(days=7)
+    assert not look(world.authority, [view], ticks).views
+    assert digest(issued) not in view.fingerprints
+    world.clock.advance(days=-7)
+    ticks.now += 1
+    assert look(world.authority, [view], ticks).views == [view]
+    assert view.as_of < ticks.now, "it does not pass for right meanwhile"
+    kept_up(world, ticks, view)
+    assert digest(issued) in view.fingerprints
+    assert not look(world.authority, [view], ticks).views, "once"
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_was_not_read_while_the_clock_was_ahead_is_read_later(world: World, *, is_open: bool) -> None:
+    ticks = Ticks()
+    issued = world.issue()
+    view = opened(world, ticks)
+    world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-1"))
+    world.clock.advance(days=7)
+    if is_open:
+        kept_up(world, ticks, view)
+    else:
+        view = opened(world, ticks)
+    assert digest(issued) not in view.fingerprints
+    world.clock.advance(days=-7)
+    kept_up(world, ticks, view)
+    assert digest(issued) in view.fingerprints
+
+
+def test_nothing_is_read_again_when_the_clock_is_set_back_by_some_seconds(world: World) -> None:
+    ticks = Ticks()
+    view = opened(world, ticks)
+    world.clock.advance(seconds=-50)
+    assert not look(world.authority, [view], ticks).views
+
+
+def test_what_is_much_is_not_caught_up_with_but_read_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = Ticks()
+    issued = [world.issue(node=f"node-{number}", key=number) for number in range(3)]
+    view = opened(world, ticks)
+    monkeypatch.setattr(views, "LITTLE", 1)
+    world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-0"))
+    behind = look(world.authority, [view], ticks)
+    assert catch_up(world.authority, view, behind)
+    world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-1"))
+    world.revoke(entry(EntryKind.COMMON_NAME, "system:node:node-2"), cluster=None)
+    ticks.now += 1
+    behind = look(world.authority, [view], ticks)
+    assert not catch_up(world.authority, view, behind)
+    assert view.as_of < ticks.now
+    assert look(world.authority, [view], ticks).views == [view]
+    reopen(world.authority, view, ticks)
+    assert all(digest(one) in view.fingerprints for one in issued)
+    assert not look(world.authority, [view], ticks).views
 
 
 def test_after_a_backup_was_put_back_all_is_read_anew(world: World) -> None:

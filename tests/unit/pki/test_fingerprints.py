@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -48,6 +50,43 @@ def test_a_fingerprint_stays_for_a_day_after_its_certificate_ended() -> None:
     found.forget_ended(NOW + KEPT_AFTER_END + timedelta(days=1))
     assert digest not in found
     assert len(found) == 0
+
+
+def test_what_a_clock_that_was_ahead_forgot_may_be_lacking() -> None:
+    found = Fingerprints()
+    assert not found.lack(NOW)
+    found.forget_ended(NOW)
+    found.forget_ended(NOW - timedelta(days=7))
+    assert not found.lack(NOW)
+    assert not found.lack(NOW - timedelta(minutes=1)), "clocks are set right by a little"
+    assert found.lack(NOW - timedelta(minutes=1, seconds=1))
+
+
+class Disturbed(int):
+    """A day; while it is decided whether it stays, something happens."""
+
+    happens: Callable[[], None]
+
+    def __ge__(self, other: int) -> bool:
+        self.happens()
+        return super().__ge__(other)
+
+
+def test_nothing_is_lost_that_is_added_while_something_else_is_forgotten() -> None:
+    found, added = Fingerprints(), bytes(DIGEST_BYTES)
+    adding = threading.Thread(target=found.add, args=(added, NOW))
+
+    def add() -> None:
+        adding.start()
+        adding.join(0.2)  # or it waits until the other is over
+
+    day = Disturbed(0)
+    day.happens = add
+    found._days = ((day, {}),)
+    found.forget_ended(NOW)
+    adding.join()
+    assert added in found
+    assert len(found) == 1
 
 
 def test_a_hundred_thousand_take_less_than_a_hundred_bytes_each() -> None:

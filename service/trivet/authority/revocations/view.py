@@ -2,21 +2,23 @@
 
 All that marks a certificate as revoked takes a new version of the revocation set of its cluster or of all clusters in
 the same transaction (`store.status`). So a view that covers a version is right while the version stands, and asking for
-the versions of all clusters, some times a second, is one small query. Where a version is new, what it marked is read.
+the versions of all clusters, some times a second, is one small query. Where a version is new, what it marked is read:
+little of it into the view that there is, else all that is revoked in the cluster, anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trivet.pki.fingerprints import KEPT_AFTER_END, Fingerprints
 from trivet.store import fingerprints, status
 from trivet.store.clusters import ALL_CLUSTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from sqlalchemy import Connection
@@ -28,7 +30,11 @@ if TYPE_CHECKING:
     Monotonic = Callable[[], float]
 
 
-@dataclass(slots=True)
+LITTLE: Final = 2000
+"""So many marks are read within some 30 ms."""
+
+
+@dataclass(slots=True, eq=False)
 class RevokedView:
     """The revoked certificates of a cluster.
 
@@ -45,9 +51,11 @@ class RevokedView:
     as_of: float
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
-    def covers(self, versions: Mapping[UUID, int]) -> bool:
-        """Whether nothing was marked beyond what is known here."""
-        return (self.own_version, self.global_version) == _wanted(self, versions)
+    def covers(self, versions: Mapping[UUID, int], now: datetime) -> bool:
+        """Whether nothing was marked beyond what is known here, and none of it is missing."""
+        return (self.own_version, self.global_version) == _wanted(self, versions) and (
+            not self.fingerprints.lack(now)
+        )
 
     def add(self, revoked: RevokedCertificate) -> None:
         """Hold what is revoked."""
@@ -56,11 +64,12 @@ class RevokedView:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What was found to be out of date, and the versions that it is to cover; both are as of `as_of`."""
+    """What was found to be out of date, and the versions that it is to cover; both are as of `as_of`, at `now`."""
 
     views: Sequence[RevokedView]
     versions: Mapping[UUID, int]
     as_of: float
+    now: datetime
 
 
 def open_view(authority: Authority, cluster: Cluster, monotonic: Monotonic) -> RevokedView:
@@ -69,12 +78,13 @@ def open_view(authority: Authority, cluster: Cluster, monotonic: Monotonic) -> R
     Raises:
         UnavailableError: the database cannot be reached.
     """
-    as_of = monotonic()
+    as_of, now = monotonic(), authority.clock()
     with authority.database.read() as connection:
         # Before the certificates: what is marked meanwhile is read again, not missed.
         versions = status.versions(connection, (cluster.id, ALL_CLUSTERS))
         view = RevokedView(cluster, versions.get(cluster.id, 0), versions.get(ALL_CLUSTERS, 0), as_of)
-        for part in fingerprints.revoked(connection, cluster.id, authority.clock() - KEPT_AFTER_END):
+        view.fingerprints.forget_ended(now)  # they are not even read
+        for part in fingerprints.revoked(connection, cluster.id, now - KEPT_AFTER_END):
             for revoked in part:
                 view.add(revoked)
     return view
@@ -92,72 +102,65 @@ def look(authority: Authority, views: Collection[RevokedView], monotonic: Monoto
     behind = []
     for view in views:
         view.fingerprints.forget_ended(now)
-        if view.covers(versions):
+        if view.covers(versions, now):
             view.as_of = max(view.as_of, as_of)
         else:
             behind.append(view)
-    return Behind(behind, versions, as_of)
+    return Behind(behind, versions, as_of, now)
 
 
-def catch_up(authority: Authority, behind: Behind, monotonic: Monotonic) -> None:
-    """Read what was marked since, and let the views cover it.
+def catch_up(authority: Authority, view: RevokedView, behind: Behind) -> bool:
+    """Read what was marked since, if it is little, and let a view cover it.
+
+    Returns:
+        False where the view does not cover it, and is to be reopened: much was marked, or reading on would not do.
 
     Raises:
         UnavailableError: the database cannot be reached.
     """
-    for view in behind.views:
-        if _went_back(view, behind.versions):
-            _reopen(authority, view, monotonic)
-    rest = [view for view in behind.views if not view.covers(behind.versions)]
-    if not rest:
-        return
-    by_cluster = {view.cluster.id: view for view in rest}
+    view.fingerprints.forget_ended(behind.now)
+    if _went_back(view, behind.versions) or view.fingerprints.lack(behind.now):
+        return False
+    left = LITTLE
     with authority.database.read() as connection:
-        for scope, version in _spans(rest, behind.versions).items():
-            _read_marks(authority, connection, scope, version, by_cluster)
-    for view in rest:
-        view.own_version, view.global_version = _wanted(view, behind.versions)
-        view.as_of = max(view.as_of, behind.as_of)
+        for part in _marked(connection, view, behind):
+            left -= len(part)
+            if left < 0:
+                return False
+            for revoked in part:
+                if revoked.cluster_id == view.cluster.id:
+                    view.add(revoked)
+    view.own_version, view.global_version = _wanted(view, behind.versions)
+    view.as_of = max(view.as_of, behind.as_of)
+    return True
 
 
-def _spans(views: Sequence[RevokedView], versions: Mapping[UUID, int]) -> dict[UUID, int]:
-    """The scopes that have new versions, and the version after which to read."""
-    spans = {
-        view.cluster.id: view.own_version
-        for view in views
-        if view.own_version != versions.get(view.cluster.id, 0)
-    }
-    # Read once for all: what a view knows already is added in vain.
-    least = min(view.global_version for view in views)
-    return spans | ({ALL_CLUSTERS: least} if least != versions.get(ALL_CLUSTERS, 0) else {})
+def reopen(authority: Authority, view: RevokedView, monotonic: Monotonic) -> None:
+    """Read all that is revoked in its cluster once more.
+
+    Raises:
+        UnavailableError: the database cannot be reached.
+    """
+    fresh = open_view(authority, view.cluster, monotonic)
+    view.fingerprints = fresh.fingerprints
+    view.own_version, view.global_version = fresh.own_version, fresh.global_version
+    view.as_of = fresh.as_of
 
 
-def _read_marks(
-    authority: Authority,
-    connection: Connection,
-    scope: UUID,
-    version: int,
-    by_cluster: Mapping[UUID, RevokedView],
-) -> None:
-    cutoff = authority.clock() - KEPT_AFTER_END
-    for part in fingerprints.revoked_after(connection, scope, version, cutoff):
-        for revoked in part:
-            view = by_cluster.get(revoked.cluster_id) if revoked.cluster_id is not None else None
-            if view is not None:
-                view.add(revoked)
+def _marked(
+    connection: Connection, view: RevokedView, behind: Behind
+) -> Iterator[Sequence[RevokedCertificate]]:
+    """What the versions marked that the view does not cover, of any cluster."""
+    known = {view.cluster.id: view.own_version, ALL_CLUSTERS: view.global_version}
+    for scope, version in known.items():
+        if version != behind.versions.get(scope, 0):
+            yield from fingerprints.revoked_after(connection, scope, version, behind.now - KEPT_AFTER_END)
 
 
 def _went_back(view: RevokedView, versions: Mapping[UUID, int]) -> bool:
     """Whether the database is older than what is known: a backup was put back, and its versions mean something else."""
     own_version, global_version = _wanted(view, versions)
     return own_version < view.own_version or global_version < view.global_version
-
-
-def _reopen(authority: Authority, view: RevokedView, monotonic: Monotonic) -> None:
-    fresh = open_view(authority, view.cluster, monotonic)
-    view.fingerprints = fresh.fingerprints
-    view.own_version, view.global_version = fresh.own_version, fresh.global_version
-    view.as_of = fresh.as_of
 
 
 def _wanted(view: RevokedView, versions: Mapping[UUID, int]) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The views of revoked certificates of one process: opened when an API server first asks, and kept up to date.
 
 One task asks for the versions of all clusters that are asked about, four times within the time that a view may be old.
-What a version marked is read beside it, so that a revocation of very many certificates makes other clusters' views no
+What a version marked is read beside it, for each view by itself: what is little by a thread that does nothing else, so
+that neither a revocation of very many certificates nor the first question about a cluster makes other clusters' views
 older.
 """
 
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from trivet.authority.revocations.view import Behind, RevokedView, catch_up, look, open_view
+from trivet.authority.revocations.view import Behind, RevokedView, catch_up, look, open_view, reopen
 from trivet.pki.errors import Refusal, UnavailableError
 
 if TYPE_CHECKING:
@@ -54,11 +55,13 @@ class RevokedViews:
         self._monotonic = monotonic
         self._fresh = authority.policy.reviews.fresh.total_seconds()
         self._kept: dict[str, _Kept] = {}
-        # Threads of their own: looking must wait neither for other use cases nor for long readings.
+        # Threads of their own: looking, and reading what is little, wait neither for other use cases nor for long
+        # readings.
         self._looker = ThreadPoolExecutor(1, thread_name_prefix="revoked-look")
+        self._catcher = ThreadPoolExecutor(1, thread_name_prefix="revoked-catch-up")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="revoked-read")
         self._task: asyncio.Task[None] | None = None
-        self._catching_up: asyncio.Task[None] | None = None
+        self._catching_up: dict[RevokedView, asyncio.Task[None]] = {}
         self._looked = asyncio.Event()
         self._began: float | None = None
         self._is_failing = False
@@ -100,11 +103,11 @@ class RevokedViews:
 
     async def close(self) -> None:
         """Stop reading."""
-        for task in (self._task, self._catching_up):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        for threads in (self._looker, self._readers):
+        tasks = [*self._catching_up.values(), *([self._task] if self._task is not None else ())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for threads in (self._looker, self._catcher, self._readers):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
@@ -120,8 +123,7 @@ class RevokedViews:
             except Exception as error:  # noqa: BLE001  whatever it was, the next look may work
                 self._note_failure(error)
             self._began = None
-            self._looked.set()
-            self._looked = asyncio.Event()
+            self._tell()
             await asyncio.sleep(self._fresh / _LOOKS)
 
     def _wanted(self) -> list[RevokedView]:
@@ -131,16 +133,23 @@ class RevokedViews:
         return [kept.opening.result() for kept in self._kept.values() if kept.is_open]
 
     def _begin_catching_up(self, behind: Behind) -> None:
-        if behind.views and (self._catching_up is None or self._catching_up.done()):
-            self._catching_up = asyncio.create_task(self._catch_up(behind))
+        for view in behind.views:
+            if view not in self._catching_up:
+                self._catching_up[view] = asyncio.create_task(self._catch_up(view, behind))
 
-    async def _catch_up(self, behind: Behind) -> None:
+    async def _catch_up(self, view: RevokedView, behind: Behind) -> None:
+        run = asyncio.get_running_loop().run_in_executor
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._readers, catch_up, self._authority, behind, self._monotonic
-            )
-        except Exception as error:  # noqa: BLE001  the next look finds the views behind again
+            if not await run(self._catcher, catch_up, self._authority, view, behind):
+                await run(self._readers, reopen, self._authority, view, self._monotonic)
+        except Exception as error:  # noqa: BLE001  the next look finds the view behind again
             self._note_failure(error)
+        finally:
+            del self._catching_up[view]
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake those who wait for a younger view."""
         self._looked.set()
         self._looked = asyncio.Event()
 
