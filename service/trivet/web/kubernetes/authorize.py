@@ -17,7 +17,7 @@ from starlette.requests import Request
 from trivet.authority.memory import Remembered
 from trivet.authority.metrics import measures
 from trivet.authority.review import NO_OPINION, admit_reviewer, review
-from trivet.pki.errors import Refusal, UnavailableError
+from trivet.pki.errors import AuthenticationError, RateLimitedError, Refusal, UnavailableError
 from trivet.web.kubernetes.access_reviews import presented_in, rendered
 from trivet.web.kubernetes.identity import identify
 from trivet.web.kubernetes.status import StatusError, answer, bad_request, method_not_allowed, of_refusal
@@ -38,6 +38,9 @@ _BODY_SECONDS: Final = 10.0
 _TRUST_SECONDS: Final = 60.0
 """How long whoever was admitted is not looked up again."""
 
+_Key = tuple[str, bytes | str]
+"""The name of a cluster, and what tells one who asks about it from another."""
+
 
 class _Admission(NamedTuple):
     """In which cluster somebody may ask, and since when that is known."""
@@ -54,11 +57,14 @@ class AuthorizeRoute:
         self._app = app
         self._services = services
         self._views = RevokedViews(services.authority)
-        self._admitted: Remembered[tuple[str, bytes | str], _Admission] = Remembered()
+        self._admitted: Remembered[_Key, _Admission] = Remembered()
+        self._asking: dict[_Key, asyncio.Task[Cluster]] = {}
         self.other = other
 
     async def close(self) -> None:
         """Stop reading."""
+        for asking in self._asking.values():
+            asking.cancel()
         await self._views.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,19 +101,28 @@ class AuthorizeRoute:
         return rendered(verdict)
 
     async def _admit(self, scope: Scope, receive: Receive, name: str) -> Cluster:
-        """The cluster, for who may ask about it. Known ones are looked up once a minute, if that is possible."""
+        """The cluster, for who may ask about it. Known ones are looked up once a minute, if that is possible.
+
+        However many requests come at once, one look-up is made, and counts; who is known does not wait for it.
+        """
         key = (name, self._credential(scope))
-        known = self._admitted.get(key)
-        now = time.monotonic()
-        if known is not None and now - known.since < _TRUST_SECONDS:
+        known, asking = self._admitted.get(key), self._asking.get(key)
+        if known and (asking or time.monotonic() - known.since < _TRUST_SECONDS):
             return known.cluster
+        if asking is None:
+            asking = asyncio.create_task(self._look_up(key, Request({**scope, "app": self._app}, receive)))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+        return await asyncio.shield(asking)  # others wait for it, too
+
+    async def _look_up(self, key: _Key, request: Request) -> Cluster:
+        """Look whoever asks up again; what is known of them stands where that is not possible."""
+        known, now = self._admitted.get(key), time.monotonic()
         try:
-            cluster = await self._looked_up(Request({**scope, "app": self._app}, receive), name)
-        except UnavailableError:
-            if known is None:
-                raise
-            return known.cluster
-        except (Refusal, StatusError):
+            cluster = await self._looked_up(request, key[0])
+        except (Refusal, StatusError) as error:
+            if known and _tells_nothing(error):
+                return known.cluster
             self._admitted.forget(key)
             raise
         self._admitted.put(key, _Admission(cluster, now))
@@ -127,6 +142,13 @@ class AuthorizeRoute:
             raise StatusError(403, "Forbidden", message)
         caller = user.caller
         return await caller.offload(admit_reviewer, caller.authority, caller.requester, name)
+
+
+def _tells_nothing(error: Refusal | StatusError) -> bool:
+    """Whether it does not say that somebody may not ask. Too many guesses do: they are made by who is not known."""
+    return isinstance(error, UnavailableError) or (
+        isinstance(error, RateLimitedError) and not isinstance(error.__context__, AuthenticationError)
+    )
 
 
 async def _body(receive: Receive) -> bytes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import uuid4
 
 import pytest
 from tests.support.revocation_objects import entry
@@ -25,12 +27,14 @@ from trivet.authority.revocations import view
 from trivet.authority.tokens import create_token, delete_token
 from trivet.pki.errors import UnavailableError
 from trivet.pki.revocation import EntryKind
-from trivet.store import clusters
+from trivet.store import clusters, fingerprints
 from trivet.store.clusters import Cluster
 from trivet.store.engine import Database
 from trivet.web.app import WebOptions
 from trivet.web.kubernetes import authorize, views
+from trivet.web.kubernetes.authorize import AuthorizeRoute
 from trivet.web.kubernetes.views import RevokedViews
+from trivet.web.tls import PEER_CERTIFICATE
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -195,6 +199,74 @@ def test_whoever_was_admitted_is_still_answered_while_the_database_is_away(
         assert api_server.status(credential(b"unknown")) == NO_OPINION
         api_server.certificate = b"somebody else"
         api_server.post(body(), 401)
+
+
+def test_whoever_was_admitted_is_answered_though_they_asked_for_other_things_too_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorize, "_TRUST_SECONDS", 0)
+    with service_over(world, WebOptions(rate_per_second=0.001, burst=1)) as service:
+        api_server = ApiServer(service, world.issue("apiserver-kubelet-client").stored.der)
+        for _ in range(3):
+            assert api_server.status(credential(b"unknown")) == NO_OPINION
+
+
+def test_a_deleted_token_is_not_kept_in_by_guessing_too_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorize, "_TRUST_SECONDS", 0)
+    token, secret = create_token(world.authority, OPERATOR, role=Role.AUDITOR, cluster="blue")
+    with service_over(world, WebOptions(rate_per_second=0.001, burst=2)) as service:
+
+        def ask(shown: str) -> int:
+            headers = {"Authorization": f"Bearer {shown}"}
+            return service.client.post(URL, json=body(), headers=headers).status_code
+
+        assert ask(secret) == 200
+        delete_token(world.authority, OPERATOR, token.id)
+        assert [ask("trivet_" + "A" * 43) for _ in range(3)] == [401, 401, 429]
+        assert ask(secret) == 429
+
+
+ASKED = {"type": "http", "path": "/kubernetes/blue/authorize", "headers": [], PEER_CERTIFICATE: b"held"}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_of_many_who_ask_at_once_one_is_looked_up_and_who_is_known_does_not_wait(
+    service: Service, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    app: Any = service.edge.app
+    looked_up = 0
+
+    async def course() -> None:
+        route, answers = AuthorizeRoute(app, app.state.services, app), asyncio.Event()
+
+        async def look_up(*_: object) -> Any:  # noqa: ANN401
+            nonlocal looked_up
+            looked_up += 1
+            await answers.wait()
+            return "the cluster"
+
+        monkeypatch.setattr(route, "_looked_up", look_up)
+        if is_known:
+            answers.set()
+            await route._admit(ASKED, unsent, "blue")
+            answers.clear()
+        monkeypatch.setattr(authorize, "_TRUST_SECONDS", 0)
+        many = [asyncio.create_task(route._admit(ASKED, unsent, "blue")) for _ in range(50)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert sum(one.done() for one in many) == (49 if is_known else 0)
+        answers.set()
+        assert set(map(str, await asyncio.gather(*many))) == {"the cluster"}
+        await route.close()
+
+    asyncio.run(course())
+    assert looked_up == 1 + is_known
+
+
+async def unsent() -> Any:  # noqa: ANN401
+    raise AssertionError
 
 
 def test_where_nothing_is_known_yet_the_api_servers_failure_policy_decides(
@@ -371,6 +443,71 @@ def test_a_view_that_is_older_than_a_second_waits_for_the_next_look(
 
     looking.run(act, monkeypatch)
     assert looking.looks
+
+
+class Slow:
+    """Stands before what is read of revoked certificates: some clusters' does not come to its end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clusters: set[object] = set()
+        self.is_over = threading.Event()
+        self.openings = 0
+        self._all, self._after = fingerprints.revoked, fingerprints.revoked_after
+        monkeypatch.setattr(fingerprints, "revoked", self.revoked)
+        monkeypatch.setattr(fingerprints, "revoked_after", self.revoked_after)
+        monkeypatch.setattr(view, "LITTLE", 1, raising=False)
+
+    def revoked(self, connection: Any, cluster_id: Any, cutoff: Any) -> Any:  # noqa: ANN401
+        if cluster_id in self.clusters:
+            self.openings += 1
+            self.is_over.wait(60)
+        yield from self._all(connection, cluster_id, cutoff)
+
+    def revoked_after(self, connection: Any, scope: Any, version: Any, cutoff: Any) -> Any:  # noqa: ANN401
+        for part in self._after(connection, scope, version, cutoff):
+            yield part
+            if scope in self.clusters:
+                self.is_over.wait(60)
+
+
+@pytest.mark.parametrize("openings", [0, 2], ids=["", "while other clusters are asked about first"])
+def test_much_that_is_revoked_in_one_cluster_makes_the_view_of_another_no_older(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch, openings: int
+) -> None:
+    world, slow = looking.world, Slow(monkeypatch)
+    much = [world.issue(node=f"node-{number}", key=number) for number in range(2)]
+    little = world.issue(cluster="red", key=2)
+
+    async def act(kept: RevokedViews, blue: Cluster) -> None:
+        with world.authority.database.read() as connection:
+            red = clusters.get(connection, "red")
+        views = [(await kept.of(cluster))[0] for cluster in (blue, red)]
+        others = [replace(blue, id=uuid4(), name=f"other-{number}") for number in range(openings)]
+        slow.clusters = {blue.id, *(other.id for other in others)}
+        asking = [asyncio.create_task(kept.of(other)) for other in others]
+        world.revoke(entry(EntryKind.GROUP, "system:nodes"))
+        await two_looks(kept)
+        world.revoke(entry(EntryKind.GROUP, "system:nodes"), cluster="red")
+        async with asyncio.timeout(30):
+            await known(kept, views[1], little)
+        assert not views[0].own_version, "its own is still being read"
+        await two_looks(kept)
+        assert slow.openings <= (openings or 1), "what is being read is not read once more"
+        slow.is_over.set()
+        await known(kept, views[0], *much)
+        await asyncio.gather(*asking)
+
+    try:
+        looking.run(act, monkeypatch)
+    finally:
+        slow.is_over.set()
+
+
+async def known(kept: RevokedViews, seen: view.RevokedView, *revoked: IssuedCertificate) -> None:
+    """Wait until a view knows of them."""
+    digests = [hashlib.sha256(one.stored.der).digest() for one in revoked]
+    while not all(digest in seen.fingerprints for digest in digests):
+        await kept._looked.wait()
 
 
 def test_while_the_database_is_away_nobody_waits_and_the_age_is_told(
