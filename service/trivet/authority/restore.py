@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from trivet.authority.backups.errors import BackupError, DamagedBackupError
+from trivet.authority.backups.spent import give_up
 from trivet.authority.install import OPERATOR
 from trivet.authority.record import change
 from trivet.pki.profiles import AuthorityName
@@ -44,8 +45,9 @@ _VERSIONS: Final = 1_000_000
 def restore(authority: Authority, reader: BackupReader) -> Contents:
     """Restore a backup in one transaction, and leave a record of it in the audit trail.
 
-    Serial numbers, decisions, entries and tokens go on as they were. Numbers that others remember go on behind a gap,
-    as what was made since the backup has taken some: those of CRLs, and the versions of objects.
+    Serial numbers, decisions, entries and access tokens go on as they were. Numbers that others remember go on behind a
+    gap, as what was made since the backup has taken some: those of CRLs, and the versions of objects. What holds once
+    only is given up, as it may have been used since.
 
     Args:
         authority: the context; its database is empty.
@@ -86,6 +88,9 @@ def check_restorable(heading: Heading) -> None:
 
 def _make_schema(connection: Connection, heading: Heading) -> None:
     upgrade_within(connection, heading.schema)
+    # The heading is believed only at the end, with the seal: until then it names nothing but what the migrations made.
+    if (stranger := transfer.unknown(connection, heading.tables)) is not None:
+        raise DamagedBackupError(f"the schema {heading.schema} has no {stranger[:100]!r}")
     transfer.clear(connection, heading.tables)
     if heading.span is not None:
         partitions.make_months(connection, *heading.span)
@@ -113,11 +118,13 @@ def _go_on(authority: Authority, connection: Connection, contents: Contents) -> 
     crls.begin_anew(connection, int(now.timestamp() * 1000) + _CRL_NUMBERS)
     versions = revocations.leave_gap(connection, _VERSIONS)
     counters.leave_gap(connection, _VERSIONS)
+    given_up = give_up(authority, connection)
     changes.forget_all(connection)
     last = contents.checkpoint
     details = {
         "madeAt": time_text(contents.heading.made_at),
         "checkpoint": {"number": last[0], "sha256": last[1]} if last else None,
         "sets": [{"scope": str(scope), "version": version} for scope, version in sorted(versions.items())],
+        **given_up,
     }
     change(authority, connection, OPERATOR, RESTORED, "installation", None, details)

@@ -36,7 +36,12 @@ _AFTERWARDS: Final = """\
 What was decided since {made_at} is not in this database, nor does anybody know what it was:
   revocations that were added since stand no longer: add them again before you serve
   certificates that were issued since are unknown: their holders need new ones
-  access tokens that were deleted since are good again: delete them again
+  access tokens that were deleted since are good again: see which of the {tokens} there are to be (`trivet token list`)
+  certificate requests that were denied since wait again: deny them again
+Given up, as it may have been used since:
+  repair windows are closed, and their one-time tokens are worth nothing: open new ones
+  certificate requests that were approved and not issued have failed: their nodes submit new ones
+  bootstrap tokens are removed, so nodes that are yet to join need new ones
 docs/backup.md tells how."""
 
 BackupPath = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
@@ -111,7 +116,11 @@ def restore(
         output,
         {k: v for k, v in _FIELDS.items() if v in {"file", *described}},
     )
-    note("it can be restored" if check else _AFTERWARDS.format(made_at=described["madeAt"]))
+    note(
+        "it can be restored"
+        if check
+        else _AFTERWARDS.format(made_at=described["madeAt"], tokens=contents.rows["tokens"])
+    )
 
 
 def backup_key(

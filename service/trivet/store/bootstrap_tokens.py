@@ -88,6 +88,13 @@ def remove(connection: Connection, cluster_id: UUID, token_id: str) -> bool:
     return connection.execute(query).rowcount == 1
 
 
+def remove_all(connection: Connection) -> dict[str, UUID]:
+    """Forget all tokens; the clusters of those that there were, by their ids."""
+    columns = bootstrap_tokens.c
+    removed = connection.execute(delete(bootstrap_tokens).returning(columns.id, columns.cluster_id))
+    return {row.id: row.cluster_id for row in removed}
+
+
 def remove_expired(connection: Connection, moment: datetime, limit: int) -> int:
     """Forget tokens that expired before the moment, the oldest first; count them."""
     columns = bootstrap_tokens.c

@@ -30,6 +30,7 @@ _NAME = re.compile(rf"({'|'.join(PARTITIONED)})_(default|y(\d{{4}})m(\d{{2}}))")
 _LOCK_TIMEOUT = "400ms"
 # Bounds the scan of a default partition that holds something, which attaching a month cannot do without.
 _STATEMENT_TIMEOUT = "2s"
+_LONGEST_SPAN = timedelta(days=3653)
 _MAKING = -2  # an advisory lock; those of the scopes of revocations are not negative
 
 
@@ -97,10 +98,13 @@ def ensure_months(database: Database, now: datetime, ahead: int = 3) -> int:
 
 
 def make_months(connection: Connection, first: datetime, last: datetime) -> None:
-    """Make the partitions of a span of months, in the transaction that made the tables, which nobody else uses yet."""
+    """Make the partitions of a span of months, in the transaction that made the tables, which nobody else uses yet.
+
+    Of a span of more than ten years the last ten: one row by a wrong clock must not make thousands of tables.
+    """
     if connection.dialect.name == "sqlite":
         return
-    month = month_of(first)
+    month = month_of(max(first, last - _LONGEST_SPAN))
     while month <= last:
         for group in _GROUPS:
             _attach_missing(connection, group, month)

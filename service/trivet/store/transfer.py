@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from trivet.store.partitions import PARTITIONED
+from trivet.store.partitions import PARTITIONED, is_partition
 from trivet.store.tables import metadata
 from trivet.store.types import Id, UtcDateTime
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 _AT_ONCE: Final = 1000
+_REVISIONS: Final = "alembic_version"  # says which schema it is, and is no part of it
 _MILLISECONDS_AT: Final = 80  # of a UUIDv7 (RFC 9562 section 5.7)
 
 
@@ -129,6 +130,22 @@ def _kind_of(given: TypeEngine[Any]) -> str:
         if isinstance(of, types):
             return kind
     raise TypeError(f"no kind of value is known for a column of type {given!r}")
+
+
+def unknown(connection: Connection, given: Sequence[TableForm]) -> str | None:
+    """The first table or column that the database does not have, that is of no known kind, or is named twice."""
+    found = inspect(connection)
+    tables = {name for name in found.get_table_names() if name != _REVISIONS and not is_partition(name)}
+    for form in given:
+        if form.name not in tables:
+            return form.name
+        tables.remove(form.name)
+        columns = {one["name"] for one in found.get_columns(form.name)}
+        for name, kind in form.columns:
+            if name not in columns or kind not in _KINDS:
+                return f"{form.name}.{name}"
+            columns.remove(name)
+    return None
 
 
 def rows(connection: Connection, form: TableForm) -> Iterator[Sequence[Any]]:

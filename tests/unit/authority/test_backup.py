@@ -200,6 +200,25 @@ def test_a_backup_of_a_newer_trivet_is_refused(backed_up: bytes, empty: Authorit
     assert not tables(empty)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("0001-01-01T00:00:00+00:00", "2026-11-24T12:00:00+00:00"),
+        ("2026-11-24T12:00:00+00:00", "9999-12-31T00:00:00+00:00"),
+        ("2026-11-24T12:00:00+00:00", "2026-11-23T12:00:00+00:00"),
+        ("2026-11-24T12:00:00", "2026-11-24T12:00:00"),
+    ],
+)
+def test_a_span_that_no_rows_can_have_is_no_backups(
+    backed_up: bytes, empty: Authority, first: str, last: str
+) -> None:
+    def other_span(lines: list[bytes]) -> None:
+        lines[0] = re.sub(rb'"span":\[.*?\]', json.dumps({"span": [first, last]})[1:-1].encode(), lines[0])
+
+    with pytest.raises(DamagedBackupError, match="it is not a backup"):
+        restored(empty, changed(backed_up, other_span))
+
+
 def test_a_restore_leaves_its_record(backed_up: bytes, empty: Authority) -> None:
     restored(empty, backed_up)
     with empty.database.read() as connection:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def test_a_backup_is_made_while_the_service_runs_and_restored_elsewhere(
     target = f"sqlite:///{tmp_path}/elsewhere/trivet.db"
     restored = trivet("restore", file, "--identity-file", key, "--database-url", target)
     assert f"What was decided since {made['madeAt']} is not in this database" in restored.err
+    for told in (
+        r"which of the \d+ there are to be",
+        "denied since wait again",
+        "repair windows are closed",
+        "have failed",
+        "bootstrap tokens are removed",
+    ):
+        assert re.search(told, restored.err)
     state = trivet("db", "current", "--database-url", target, "-o", "json").json
     assert state["current"] == state["needed"]
     assert stat.S_IMODE((tmp_path / "elsewhere/trivet.db").stat().st_mode) == 0o600

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trivet.signing.encryption import KeyEncryptionKey
 
 _AT_ONCE: Final = 1000
+_EARLIEST, _LATEST = datetime.fromtimestamp(0, UTC), datetime(9998, 1, 1, tzinfo=UTC)  # of what an id can say
 _MALFORMED: Final = (orjson.JSONDecodeError, ValueError, TypeError, KeyError, AttributeError)
 
 
@@ -123,13 +124,19 @@ def _heading(line: dict[str, Any]) -> Heading:
             f"it has format {line['format']}, and this Trivet reads format {FORMAT}: install its own"
         )
     tables = (TableForm(one["name"], tuple(map(tuple, one["columns"]))) for one in line["tables"])
-    begin, end = map(datetime.fromisoformat, line["span"]) if line["span"] else (None, None)
     return Heading(
         datetime.fromisoformat(line["madeAt"]),
         line["trivet"],
         line["schema"],
         line["database"],
         line["keyCheck"],
-        (begin, end) if begin and end else None,
+        _span(*line["span"]) if line["span"] else None,
         tuple(tables),
     )
+
+
+def _span(first: str, last: str) -> tuple[datetime, datetime]:
+    begin, end = datetime.fromisoformat(first), datetime.fromisoformat(last)
+    if not _EARLIEST <= begin <= end <= _LATEST:
+        raise ValueError("no ids were made then")
+    return begin, end
