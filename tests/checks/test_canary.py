@@ -26,6 +26,15 @@ from trivet.store import authorities
 LOG = logging.getLogger("trivet.somewhere")
 
 
+@pytest.fixture(autouse=True)
+def _loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test before has done to logging."""
+    monkeypatch.setattr(LOG, "disabled", False)
+    monkeypatch.setattr(LOG, "level", logging.DEBUG)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    LOG._cache.clear()  # type: ignore[attr-defined]  # of what was enabled before
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     url, clock = f"sqlite:///{tmp_path / 'trivet.db'}", Clock()
