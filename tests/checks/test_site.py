@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -48,7 +49,10 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("site") / "site"
-    build(place)
+    try:
+        build(place)
+    except subprocess.CalledProcessError as refused:
+        pytest.fail(str(refused.stdout))
     return place
 
 
