@@ -174,6 +174,20 @@ def test_a_heading_that_names_what_the_schema_does_not_have_is_refused_before_it
             assert not inspect(connection).get_table_names()
 
 
+@pytest.mark.parametrize("change", ["a row twice", "a value of another kind"])
+def test_a_row_that_its_table_does_not_take_is_said_to_be_damage(
+    world: World, elsewhere: World, change: str
+) -> None:
+    lines = written(world).splitlines(keepends=True)
+    at = lines.index(b'{"type":"table","name":"clusters"}\n') + 1
+    if change == "a row twice":
+        lines.insert(at, lines[at])
+    else:
+        lines[at] = json.dumps([*json.loads(lines[at])[:-2], {}, None]).encode() + b"\n"
+    with pytest.raises(DamagedBackupError, match="clusters does not take a row"):
+        restored(elsewhere, b"".join(lines))
+
+
 def test_of_a_span_of_centuries_ten_years_have_months(
     postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,10 @@ def _make_schema(connection: Connection, heading: Heading) -> None:
 
 def _fill(connection: Connection, batches: Iterable[tuple[TableForm, list[dict[str, Any]]]]) -> None:
     for form, batch in batches:
-        transfer.add(connection, form, batch)
+        try:
+            transfer.add(connection, form, batch)
+        except ValueError as error:
+            raise DamagedBackupError(str(error)) from error
 
 
 def _check(authority: Authority, connection: Connection) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Uuid,
     column,
     delete,
+    exc,
     insert,
     inspect,
     select,
@@ -155,9 +156,19 @@ def rows(connection: Connection, form: TableForm) -> Iterator[Sequence[Any]]:
 
 
 def add(connection: Connection, form: TableForm, batch: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows."""
-    if batch:
+    """Insert rows.
+
+    Raises:
+        ValueError: the table does not take one of them.
+    """
+    if not batch:
+        return
+    try:
         connection.execute(insert(form.clause()), batch)
+    except exc.StatementError as error:
+        if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.InternalError):
+            raise  # it is the database
+        raise ValueError(f"{form.name} does not take a row") from error
 
 
 def clear(connection: Connection, tables: Sequence[TableForm]) -> None:
