@@ -226,7 +226,8 @@ def _tidied(shares: Sequence[Share]) -> tuple[Share, ...]:
         merged = [*ancient, *surplus, *(updaters[len(surplus) : len(surplus) + 1])]
         first = replace(merged[0].manager, name=_ANCIENT)
         fields = frozenset().union(*(share.fields for share in merged))
-        kept = [share for share in kept if share not in merged] + [Share(first, fields, merged[-1].since)]
+        gone = frozenset(merged)  # there may be thousands, where an update names them
+        kept = [share for share in kept if share not in gone] + [Share(first, fields, merged[-1].since)]
     return tuple(sorted(kept, key=_order))
 
 

@@ -19,7 +19,7 @@ from trivet.authority.metrics import measures
 from trivet.authority.review import NO_OPINION, admit_reviewer, review
 from trivet.pki.errors import AuthenticationError, RateLimitedError, Refusal, UnavailableError
 from trivet.web.kubernetes.access_reviews import presented_in, rendered
-from trivet.web.kubernetes.identity import identify
+from trivet.web.kubernetes.identity import identify, refuse_impersonation
 from trivet.web.kubernetes.status import StatusError, answer, bad_request, method_not_allowed, of_refusal
 from trivet.web.kubernetes.target import Target
 from trivet.web.kubernetes.views import RevokedViews
@@ -91,6 +91,7 @@ class AuthorizeRoute:
         """
         if scope["method"] != "POST":
             raise method_not_allowed()
+        refuse_impersonation(scope)  # also who was admitted before
         cluster = await self._admit(scope, receive, name)
         presented = presented_in(await _body(receive))
         verdict = NO_OPINION

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from trivet.web.kubernetes.call import Call
+
 JSON: Final = "application/json"
 YAML: Final = "application/yaml"
 PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 _MAX_YAML_BYTES: Final = 256 * 1024  # PyYAML reads some 100 kB a second
-_DEEPEST: Final = 32
+DEEPEST: Final = 32
+"""How deep a document may be nested; so whoever walks it may recurse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,21 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
 
 
-async def read_body(request: Request, kind: str) -> Document:
-    """Read an object.
+async def read_body(call: Call, kind: str) -> Document:
+    """Read an object, off the event loop: a large body takes seconds.
 
     Args:
-        request: whose body is read.
+        call: whose body is read.
         kind: of the object, by which protobuf is read.
 
     Raises:
         StatusError: it cannot be read (400), or not in this media type (415).
     """
-    body, media_type = await request.body(), media_type_of(request)
+    body, media_type = await call.request.body(), media_type_of(call.request)
+    return await call.caller.offload(_read, body, media_type, kind)
+
+
+def _read(body: bytes, media_type: str, kind: str) -> Document:
     if media_type == PROTOBUF and kind in MESSAGES:
         return Document(_read_protobuf(body, kind))
     if media_type == JSON:
@@ -141,12 +148,15 @@ def _no_constant(name: str) -> Any:  # noqa: ANN401  never returns
 
 
 def _shallow(value: Any) -> Any:  # noqa: ANN401  a JSON value
-    """What is nested no deeper than any object is; so whoever walks it may recurse."""
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            raise bad_request(f"the body is nested more than {_DEEPEST} deep")
+    if not is_shallow(value, DEEPEST):
+        raise bad_request(f"the body is nested more than {DEEPEST} deep")
+    return value
+
+
+def is_shallow(value: object, deepest: int) -> bool:
+    """Whether a JSON value has at most that many levels, of which a number or a text is one."""
+    level: list[Any] = [value]
+    for _ in range(deepest):
         inner = [list(item.values()) if isinstance(item, dict) else item for item in level]
         level = [member for item in inner if isinstance(item, list) for member in item]
-    return value
+    return not level

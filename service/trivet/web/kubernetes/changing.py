@@ -54,7 +54,7 @@ async def create(call: Call) -> Response:
     """POST of a collection."""
     options = options_of(call.request)
     call.require(dry_run=options.dry_run)
-    found = await read_body(call.request, call.resource.kind)
+    found = await read_body(call, call.resource.kind)
     document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
     metadata = document["metadata"]
     if not metadata.get("name") and metadata.get("generateName"):  # in protobuf an empty name is written, too
@@ -76,7 +76,7 @@ async def replace(call: Call) -> Response:
     """PUT of an object."""
     options = options_of(call.request)
     call.require(dry_run=options.dry_run)
-    found = await read_body(call.request, call.resource.kind)
+    found = await read_body(call, call.resource.kind)
     document, warnings = check_document(found, call.target, call.resource, call.objects.SCHEMA, options)
     names_version = bool(resource_version_of(document))
     former = await call.objects.get(call)
@@ -130,12 +130,13 @@ async def patch(call: Call) -> Response:
     if media_type not in accepted:
         raise unsupported(accepted)
     if media_type == APPLY_PATCH:
-        found, one_try = read_yaml(body), _apply
+        read, one_try = read_yaml, _apply
     else:
-        found, one_try = read_json(body), _patch
+        read, one_try = read_json, _patch
         if options.force:
             message = "Forbidden: may not be specified for non-apply patch"
             raise invalid_option("PatchOptions", "force", "FieldValueForbidden", message)
+    found = await call.caller.offload(read, body)
     for _ in range(_TRIES - 1):
         try:
             return await one_try(call, found, body, options)
@@ -154,7 +155,7 @@ async def _patch(call: Call, found: Document, body: bytes, options: Options) -> 
     former = await call.objects.get(call)
     standing = document_of(former, call.resource)
     how = _PATCHES[media_type_of(call.request)]
-    patched = check_place(how(standing, found.value), call.target, call.resource)
+    patched = check_place(await call.caller.offload(how, standing, found.value), call.target, call.resource)
     document, unknown = known_fields(patched, call.objects.SCHEMA)
     faults = [f'unknown field "{path[:200]}"' for path in unknown]
     faults += [f'duplicate field "{name[:200]}"' for name in found.doubled]

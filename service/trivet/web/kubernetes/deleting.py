@@ -81,7 +81,7 @@ async def _asked(call: Call) -> _Asked:
         StatusError: one of them says what there is not. Whoever meant a dry run must never delete.
     """
     options = options_of(call.request)
-    body = (await read_body(call.request, _KIND)).value if await call.request.body() else {}
+    body = (await read_body(call, _KIND)).value if await call.request.body() else {}
     if not isinstance(body, dict):
         raise bad_request("the body must be DeleteOptions")
     return _Asked(options.dry_run or _is_dry_run(body), _preconditions(body))

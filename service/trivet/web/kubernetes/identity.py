@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.types import Scope
 
     from trivet.web.authentication import Caller
 
 CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
+_IMPERSONATE: Final = b"impersonate-"
 X509_CREDENTIAL: Final = "X509SHA256="
 """How kube-apiserver (authentication/request/x509) tells of a certificate; its SHA-256 in hexadecimal follows."""
 
@@ -50,9 +52,10 @@ async def identify(request: Request) -> User:
     """Whoever asks.
 
     Raises:
-        StatusError: what they present is not known (401), as a real server has it.
+        StatusError: what they present is not known (401), as a real server has it; or they ask as somebody else (403).
         RateLimitedError: too often.
     """
+    refuse_impersonation(request.scope)
     presents = "authorization" in request.headers or request.scope.get(PEER_CERTIFICATE) is not None
     if not presents:
         limit_address(request)
@@ -62,6 +65,19 @@ async def identify(request: Request) -> User:
     except AuthenticationError as error:
         raise StatusError(401, "Unauthorized", f"Unauthorized: {error.detail}") from error
     return user_of(caller)
+
+
+def refuse_impersonation(scope: Scope) -> None:
+    """Refuse who asks to be taken for somebody else (`kubectl --as`): as themselves they may do more than they meant.
+
+    Raises:
+        StatusError: 403.
+    """
+    for header, _ in scope["headers"]:
+        if header.lower().startswith(_IMPERSONATE):
+            name = header[:80].decode("latin-1")
+            message = f"impersonation is not offered here: ask as yourself, without the header {name!r}"
+            raise StatusError(403, "Forbidden", message)
 
 
 def user_of(caller: Caller) -> User:

@@ -39,7 +39,7 @@ def accepted(header: str) -> tuple[Wanted, ...]:
     """What an Accept header names, in its order, which clients of Kubernetes mean by it."""
     found = []
     for item in header.split(",")[:_MOST]:
-        media_type, *parameters = (part.strip() for part in item.split(";"))
+        media_type, *parameters = (part.strip() for part in item.split(";", _MOST)[:_MOST])
         pairs = (parameter.partition("=") for parameter in parameters)
         found.append(Wanted(media_type.lower(), {key: value for key, _, value in pairs}))
     return tuple(found)

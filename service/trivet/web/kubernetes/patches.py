@@ -7,13 +7,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from trivet.web.kubernetes.bodies import DEEPEST, is_shallow
 from trivet.web.kubernetes.status import StatusError, bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_OPERATIONS: Final = 10_000  # apiserver's maxJSONPatchOperations
-_LARGEST: Final = 3 * 1024 * 1024  # of what operations copy, as apiserver bounds it
+_LARGEST: Final = 1024 * 1024  # of what operations copy or move; a body has no more, either
 _DIRECTIVE: Final = "$patch"
 _RETAINED: Final = "$retainKeys"
 _LIST_DIRECTIVES: Final = ("$setElementOrder/", "$deleteFromPrimitiveList/")
@@ -57,16 +58,19 @@ def strategic_merge_patch(target: object, patch: object) -> Any:  # noqa: ANN401
             merged.pop(key, None)
         else:
             merged[key] = strategic_merge_patch(merged.get(key), value)
-    if isinstance(kept := patch.get(_RETAINED), list):
-        return {key: value for key, value in merged.items() if key in kept and key != _RETAINED}
+    if isinstance(retained := patch.get(_RETAINED), list):
+        kept = {key for key in retained if isinstance(key, str)} - {_RETAINED}
+        return {key: value for key, value in merged.items() if key in kept}
     return merged
 
 
 def json_patch(target: object, operations: object) -> Any:  # noqa: ANN401  a JSON value
     """The target with a JSON patch applied; it is not changed itself.
 
+    After each operation it is nested no deeper than a body may be, and no larger than what the patch says and copies.
+
     Raises:
-        StatusError: the patch is no patch (400), or does not fit (422).
+        StatusError: the patch is no patch (400), does not fit or nests too deep (422), or is too much (413).
     """
     if not isinstance(operations, list) or not all(isinstance(item, dict) for item in operations):
         raise bad_request("error decoding patch: must be a list of operations")
@@ -75,12 +79,12 @@ def json_patch(target: object, operations: object) -> Any:  # noqa: ANN401  a JS
             f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(operations)}"
         )
         raise StatusError(413, "RequestEntityTooLarge", message)
-    document, copied = copy.deepcopy(target), 0
+    document, carried = copy.deepcopy(target), 0
     for operation in operations:
-        if operation.get("op") == "copy":
-            copied += len(json.dumps(_get(document, _path(operation, "from"))))
-            if copied > _LARGEST:
-                raise StatusError(413, "RequestEntityTooLarge", "the patch copies too much")
+        if operation.get("op") in ("copy", "move"):  # no set: it may be a list
+            carried += len(json.dumps(_get(document, _path(operation, "from"))))
+            if carried > _LARGEST:
+                raise StatusError(413, "RequestEntityTooLarge", "the patch copies and moves too much")
         document = _apply(document, operation)
     return document
 
@@ -136,6 +140,7 @@ def _get(document: Any, path: list[str]) -> Any:  # noqa: ANN401  a JSON value
 
 
 def _add(document: Any, path: list[str], value: object) -> Any:  # noqa: ANN401  a JSON value
+    _check_depth(path, value)
     if not path:
         return value
     place, last = _get(document, path[:-1]), path[-1]
@@ -158,12 +163,18 @@ def _remove(document: Any, path: list[str]) -> Any:  # noqa: ANN401  a JSON valu
 
 
 def _replace(document: Any, path: list[str], value: object) -> Any:  # noqa: ANN401  a JSON value
+    _check_depth(path, value)
     _get(document, path)
     if not path:
         return value
     place, last = _get(document, path[:-1]), path[-1]
     place[last if isinstance(place, dict) else int(last)] = value
     return document
+
+
+def _check_depth(path: list[str], value: object) -> None:
+    if not is_shallow(value, DEEPEST - len(path)):
+        raise _unfit(f"it would nest more than {DEEPEST} deep")
 
 
 def _index(text: str, most: int) -> int:

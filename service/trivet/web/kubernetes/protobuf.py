@@ -1,23 +1,26 @@
 r"""Kubernetes' protobuf bodies: a reader for the messages that clients send, and nothing else of protobuf.
 
 A body is `k8s\0` and a runtime.Unknown (apimachinery's serializer/protobuf/doc.go). What a message's table lacks is
-skipped, as protobuf has it. Everything is bounded by the length of the body; nesting by that of the tables.
+skipped, as protobuf has it. Nesting is bounded by that of the tables, and the fields of a body are counted: the
+smallest have two bytes, and a megabyte of them would take seconds.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MAGIC: Final = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_BITS: Final = 64
 _MASK: Final = (1 << _MOST_BITS) - 1
+_MOST_FIELDS: Final = 20_000
 
 
 class ProtobufError(ValueError):
@@ -42,6 +45,7 @@ class Field:
 
 
 Table = dict[int, Field]
+_Left = Iterator[int]  # gives one thing for each field that a body may still have
 
 
 def read_unknown(body: bytes) -> tuple[str, str, bytes]:
@@ -61,20 +65,26 @@ def read_message(message: bytes, table: Mapping[int, Field]) -> dict[str, Any]:
     """A message as the JSON object would be; `bytes` stay bytes.
 
     Raises:
-        ProtobufError: it is not such a message.
+        ProtobufError: it is not such a message, or has too many fields.
     """
+    return _read_message(message, table, iter(range(_MOST_FIELDS)))
+
+
+def _read_message(message: bytes, table: Mapping[int, Field], left: _Left) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for number, wire, value in _fields(message):
+        if next(left, None) is None:
+            raise ProtobufError(f"it has more than {_MOST_FIELDS} fields")
         field = table.get(number)
         if field is None:
             continue
         if field.kind == "map":
-            entry = read_message(_bytes(wire, value), _entry_of(field))
+            entry = _read_message(_bytes(wire, value), _entry_of(field), left)
             found.setdefault(field.name, {})[entry.get("key", "")] = entry.get("value", "")
         elif field.repeated:
-            found.setdefault(field.name, []).append(_value(field, wire, value))
+            found.setdefault(field.name, []).append(_value(field, wire, value, left))
         else:
-            found[field.name] = _value(field, wire, value)
+            found[field.name] = _value(field, wire, value, left)
     return found
 
 
@@ -83,7 +93,7 @@ def _entry_of(field: Field) -> Table:
     return {1: Field("key", "string"), 2: value}
 
 
-def _value(field: Field, wire: int, value: int | bytes) -> Any:  # noqa: ANN401  what the field is
+def _value(field: Field, wire: int, value: int | bytes, left: _Left) -> Any:  # noqa: ANN401  what the field is
     match field.kind:
         case "bool":
             return bool(_int(wire, value))
@@ -91,19 +101,19 @@ def _value(field: Field, wire: int, value: int | bytes) -> Any:  # noqa: ANN401 
             number = _int(wire, value)
             return number - (1 << _MOST_BITS) if number >> (_MOST_BITS - 1) else number
         case _:
-            return _read_bytes(field, _bytes(wire, value))
+            return _read_bytes(field, _bytes(wire, value), left)
 
 
-def _read_bytes(field: Field, value: bytes) -> Any:  # noqa: ANN401  what the field is
+def _read_bytes(field: Field, value: bytes, left: _Left) -> Any:  # noqa: ANN401  what the field is
     match field.kind:
         case "bytes":
             return value
         case "base64":
             return base64.b64encode(value).decode()
         case "time":
-            return _time(read_message(value, _TIME))
+            return _time(_read_message(value, _TIME, left))
         case "message":
-            return read_message(value, field.message or {})
+            return _read_message(value, field.message or {}, left)
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -68,7 +68,7 @@ def _named(call: Call, resource: Resource) -> dict[str, Any]:
 
 async def _read(call: Call) -> dict[str, Any]:
     call.require()
-    document = (await read_body(call.request, call.resource.kind)).value
+    document = (await read_body(call, call.resource.kind)).value
     if not isinstance(document, dict) or not isinstance(document.get("spec") or {}, dict):
         raise bad_request(f"the body must be a {call.resource.kind}")
     spec: dict[str, Any] = document.get("spec") or {}

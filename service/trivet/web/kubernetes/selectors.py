@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 Labels = Mapping[str, str]
 Requirement = Callable[[Labels], bool]
 _MOST: Final = 100
-_LONGEST: Final = 16 * 1024
+_LONGEST: Final = 2048  # characters; each requirement is read in one pass, on the event loop
 _PART: Final = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY: Final = rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_PART}"
 _VALUE: Final = rf"(?:{_PART})?"
-_EQUAL: Final = re.compile(rf"\s*({_KEY})\s*(=|==|!=)\s*({_VALUE})\s*")
-_EXISTS: Final = re.compile(rf"\s*(!?)\s*({_KEY})\s*")
-_SET: Final = re.compile(rf"\s*({_KEY})\s+(in|notin)\s*\(([^()]*)\)\s*")
-_ORDER: Final = re.compile(rf"\s*({_KEY})\s*([<>])\s*([0-9]{{1,18}})\s*")
-_COMMA: Final = re.compile(r",(?![^()]*\))")
+# Of what is stripped already: two runs of blanks side by side could be told apart in too many ways.
+_EQUAL: Final = re.compile(rf"({_KEY})\s*(=|==|!=)\s*({_VALUE})")
+_EXISTS: Final = re.compile(rf"(!?)\s*({_KEY})")
+_SET: Final = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")
+_ORDER: Final = re.compile(rf"({_KEY})\s*([<>])\s*([0-9]{{1,18}})")
 _FIELD: Final = re.compile(r"([^=!]+?)(==|!=|=)(.*)")
 
 
@@ -58,12 +58,10 @@ def label_selector(text: str) -> list[Requirement]:
     Raises:
         StatusError: it is none.
     """
-    if len(text) > _LONGEST:
-        raise bad_request("the label selector is too long")
-    parts = _COMMA.split(text) if text.strip() else []
-    if len(parts) > _MOST:
-        raise bad_request(f"a label selector has at most {_MOST} requirements")
-    return [_requirement(part) for part in parts]
+    _check_length("label", text)
+    parts = _parts(text) if text.strip() else []
+    _check_count("label", parts)
+    return [_requirement(part.strip()) for part in parts]
 
 
 def selects(requirements: Sequence[Requirement], labels: Labels) -> bool:
@@ -77,10 +75,32 @@ def field_selector(text: str, supported: Sequence[str]) -> list[Equals]:
     Raises:
         StatusError: it is none, has too many requirements, or names a field that is not supported.
     """
+    _check_length("field", text)
     parts = [part for part in text.split(",") if part]
-    if len(parts) > _MOST:  # to read but some of them would select more than was asked for
-        raise bad_request(f"a field selector has at most {_MOST} requirements")
+    _check_count("field", parts)
     return [_field_requirement(part, supported) for part in parts]
+
+
+def _check_length(kind: str, text: str) -> None:
+    if len(text) > _LONGEST:
+        raise bad_request(f"a {kind} selector has at most {_LONGEST} characters, this one {len(text)}")
+
+
+def _check_count(kind: str, parts: Sequence[str]) -> None:
+    if len(parts) > _MOST:  # to read but some of them would select more than was asked for
+        raise bad_request(f"a {kind} selector has at most {_MOST} requirements, this one {len(parts)}")
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the commas that are in no parentheses."""
+    parts, begin, inside = [], 0, False
+    for place, letter in enumerate(text):
+        if letter in "()":
+            inside = letter == "("
+        elif letter == "," and not inside:
+            parts.append(text[begin:place])
+            begin = place + 1
+    return [*parts, text[begin:]]
 
 
 def _requirement(text: str) -> Requirement:

@@ -132,6 +132,39 @@ def test_a_certificate_is_the_user_that_its_names_say(api: Api, world: World) ->
     )
 
 
+@pytest.mark.parametrize("header", ["Impersonate-User", "IMPERSONATE-UID", "impersonate-extra-scopes"])
+def test_whoever_asks_as_somebody_else_is_refused_and_does_nothing(api: Api, header: str) -> None:
+    as_jane, kind = {header: "jane"}, {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    access = {"spec": {"resourceAttributes": {"verb": "create", "resource": "renewrevocations"}}}
+    told = [
+        api.ask("POST", RESOURCE, 403, headers=as_jane, json=manifest()),
+        api.ask(
+            "POST",
+            f"{BLUE}/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            403,
+            headers=as_jane,
+            json=kind,
+        ),
+        api.ask(
+            "POST",
+            f"{BLUE}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            403,
+            headers=as_jane,
+            json=access,
+        ),
+        api.ask("GET", f"{EVERYWHERE}?watch=true&timeoutSeconds=1", 403, headers=as_jane),
+        api.ask("GET", f"{BLUE}/api", 403, headers=as_jane),
+        api.ask("GET", f"{BLUE}/api", 403, headers=as_jane, who={}),
+        api.ask("GET", f"{BLUE}/api", 403, headers=as_jane, who={"Authorization": "Bearer nonsense"}),
+    ]
+    for answer in told:
+        assert answer.json()["reason"] == "Forbidden"
+        assert answer.json()["message"] == (
+            f"impersonation is not offered here: ask as yourself, without the header '{header.lower()}'"
+        )
+    assert api.ask("GET", EVERYWHERE, 200).json()["items"] == []
+
+
 def test_a_token_of_another_cluster_is_forbidden_and_learns_no_names(api: Api) -> None:
     red = api.service.token(Role.ADMIN, "red")
     refusals = [api.ask("GET", f"/kubernetes/{name}/api", 403, who=red).json() for name in ("blue", "none")]

@@ -541,3 +541,14 @@ def test_a_view_that_nobody_asks_for_is_forgotten_and_nobody_looks_any_more(
         assert age == 0
 
     looking.run(act, monkeypatch)
+
+
+@pytest.mark.parametrize("header", ["Impersonate-User", "impersonate-group", "Impersonate-Extra-x"])
+def test_whoever_asks_as_somebody_else_is_refused_also_when_admitted_before(
+    api_server: ApiServer, header: str
+) -> None:
+    assert api_server.status(credential(b"unknown")) == NO_OPINION
+    told = api_server.post(body(), 403, **{header: "jane"}).json()
+    assert (told["kind"], told["reason"]) == ("Status", "Forbidden")
+    assert told["message"].startswith("impersonation is not offered here")
+    assert header.lower() in told["message"]

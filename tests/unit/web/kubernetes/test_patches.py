@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trivet.web.kubernetes.patches import json_patch, merge_patch
+from trivet.web.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
 from trivet.web.kubernetes.status import StatusError
 
 DOCUMENT: dict[str, Any] = {"a": {"b": [1, 2, 3]}, "c~/d": "x"}
@@ -82,7 +82,67 @@ def test_a_patch_that_does_not_fit_is_refused(operations: object, code: int) -> 
 
 
 def test_a_patch_cannot_double_itself_without_end() -> None:
-    doubling = [{"op": "copy", "from": "/a", "path": "/a/b/-"}] * 40
+    doubling = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 28
     with pytest.raises(StatusError) as refused:
-        json_patch(DOCUMENT, doubling)
+        json_patch({"a": [1, 2, 3]}, doubling)
     assert refused.value.code == 413
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+DEEP = nested(28)  # with the document around it 29 levels, which are allowed
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "add", "path": "/x" + "/a" * 27 * step, "value": DEEP} for step in range(40)],
+        [{"op": "add", "path": "/x", "value": DEEP}, {"op": "copy", "from": "/x", "path": "/x/a/a/a/a/b"}],
+        [
+            {"op": "add", "path": "/x", "value": DEEP},
+            {"op": "add", "path": "/y", "value": DEEP},
+            {"op": "move", "from": "/y", "path": "/x/a/a/a/a/b"},
+        ],
+        [{"op": "copy", "from": "", "path": "/a/x"}] * 40,
+        [{"op": "add", "path": "/x", "value": DEEP}, {"op": "replace", "path": "/x/a/a/a/a", "value": DEEP}],
+        [{"op": "add", "path": "", "value": nested(33)}],
+    ],
+    ids=["add", "copy", "move", "copy of all", "replace", "whole"],
+)
+def test_a_patch_nests_no_deeper_than_a_body_may(operations: list[dict[str, Any]]) -> None:
+    with pytest.raises(StatusError) as refused:
+        json_patch(DOCUMENT, operations)
+    assert refused.value.code == 422
+    assert "more than 32 deep" in refused.value.message
+
+
+def test_what_is_as_deep_as_a_body_may_be_is_patched_in() -> None:
+    assert json_patch({}, [{"op": "add", "path": "", "value": nested(32)}]) == nested(32)
+    assert json_patch({}, [{"op": "add", "path": "/a", "value": nested(31)}]) == nested(32)
+
+
+def test_a_patch_moves_no_more_than_it_may_copy() -> None:
+    much = [{"op": "add", "path": "/m", "value": [0] * 100_000}]
+    with pytest.raises(StatusError) as refused:
+        json_patch(DOCUMENT, [*much, *[{"op": "move", "from": "/m", "path": "/m"}] * 20])
+    assert refused.value.code == 413
+
+
+@pytest.mark.parametrize("directive", [[], {}, None, 1])
+def test_a_directive_that_is_no_text_is_refused(directive: object) -> None:
+    with pytest.raises(StatusError) as refused:
+        strategic_merge_patch({}, {"$patch": directive})
+    assert refused.value.code == 400
+    with pytest.raises(StatusError) as refused:
+        json_patch({}, [{"op": directive, "path": ""}])
+    assert refused.value.code == 400
+
+
+def test_only_the_keys_to_retain_are_retained() -> None:
+    patch = {"a": 1, "b": 2, "$retainKeys": ["a", ["b"], "$retainKeys", 1]}
+    assert strategic_merge_patch({"c": 3}, patch) == {"a": 1}

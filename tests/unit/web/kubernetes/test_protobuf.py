@@ -106,3 +106,11 @@ def test_damaged_bodies_are_read_or_refused_and_nothing_else() -> None:
             read_message(raw, MESSAGES["DeleteOptions"])
         except ProtobufError:
             continue
+
+
+def test_a_body_has_at_most_so_many_fields_wherever_they_are() -> None:
+    table = MESSAGES["CertificateSigningRequest"]
+    metadata = field(1, field(12, field(1, "a") + field(2, "b")) * 3)  # ten fields in all
+    assert read_message(metadata * 2_000, table) == {"metadata": {"annotations": {"a": "b"}}}
+    with pytest.raises(ProtobufError, match="more than 20000 fields"):
+        read_message(metadata * 2_001, table)

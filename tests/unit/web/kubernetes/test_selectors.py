@@ -80,3 +80,32 @@ def test_a_field_selector_is_read_whole_or_refused() -> None:
     with pytest.raises(StatusError) as refused:
         field_selector(",".join([one] * 101), ("metadata.name",))
     assert refused.value.code == 400
+
+
+@pytest.mark.parametrize("kind", ["label", "field"])
+def test_a_selector_is_as_long_as_is_told_and_no_longer(kind: str) -> None:
+    read = label_selector if kind == "label" else lambda text: field_selector(text, ("x",))
+    assert len(read("x=" + "a" * 40 + "," + "x=" + "b" * 40)) == 2
+    longest = ",".join(["x=" + "a" * 60] * 32)
+    assert len(longest) <= 2048
+    assert len(read(longest)) == 32
+    with pytest.raises(StatusError) as refused:
+        read(longest + "," + "x=" + "a" * 100)
+    assert (
+        refused.value.message
+        == f"a {kind} selector has at most 2048 characters, this one {len(longest) + 103}"
+    )
+
+
+@pytest.mark.parametrize("selector", ["a in (b, c),d", " a in ( b ,c ) , ! d "])
+def test_commas_in_parentheses_do_not_part_requirements(selector: str) -> None:
+    requirements = label_selector(selector)
+    assert len(requirements) == 2
+    assert selects(requirements, {"a": "c", "d": "x"}) is (" ! d" not in selector)
+
+
+@pytest.mark.parametrize("selector", ["a in ((b)", "a in (b))", "a,b)", "a in (b,c", ")a,b(", "a,"])
+def test_parentheses_that_do_not_match_are_refused(selector: str) -> None:
+    with pytest.raises(StatusError) as refused:
+        label_selector(selector)
+    assert refused.value.code == 400
