@@ -16,8 +16,9 @@ from tests.fuzz.test_bombs import check, timed
 from tests.fuzz.test_kubernetes import read_protobuf, reader
 from tests.unit.pki.samples import NOW
 from tests.unit.web.kubernetes.test_protobuf import field, unknown
-from tests.unit.web.kubernetes.test_signing_requests import request
+from tests.unit.web.kubernetes.test_signing_requests import CSRS, request
 
+from trivet.pki.errors import Fault, InvalidError
 from trivet.pki.managed_fields import read_shares, render_shares
 from trivet.pki.ownership import UPDATE, Manager, updated
 from trivet.web.kubernetes.access_reviews import presented_in
@@ -28,6 +29,8 @@ from trivet.web.kubernetes.options import options_of
 from trivet.web.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
 from trivet.web.kubernetes.schema import SIGNING_REQUEST_SCHEMA, known_fields
 from trivet.web.kubernetes.selectors import field_selector, label_selector
+from trivet.web.kubernetes.signing_request_reader import read as read_request
+from trivet.web.kubernetes.status import of_refusal
 from trivet.web.kubernetes.target import target_of
 
 _AT_ONCE = 0.3  # seconds of this thread, on the event loop
@@ -57,6 +60,7 @@ SELECTORS: dict[str, Callable[[int], str]] = {
     "a number": lambda size: "a>" + "9" * size,
 }
 FIELDS = ("metadata.name", "metadata.namespace")
+_CSRS = target_of("POST", CSRS.removeprefix("/kubernetes/blue"), {})
 
 
 @pytest.mark.parametrize("made", SELECTORS.values(), ids=SELECTORS)
@@ -221,3 +225,12 @@ def check_at_once(read: Callable[[bytes], object], body: bytes) -> None:
     outcome_of(reader(read), body)
     taken = time.thread_time() - started
     assert taken < _AT_ONCE, f"{taken:.2f} s"
+
+
+def test_of_very_many_usages_no_more_is_told_than_that() -> None:
+    document = request(usages=["x"] * 200_000)
+    check(reader(lambda _: read_request(_CSRS, document)), b"", _AT_ONCE)
+    told: list[Fault] = [Fault(f"/spec/usages/{number}", "is none") for number in range(1_000)]
+    error = of_refusal(InvalidError("wrong", *told), _CSRS, "jane", document)
+    assert len(error.causes) == 100
+    assert len(error.message) < 10_000

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEGACY: Final = "kubernetes.io/legacy-unknown"
 _LARGEST: Final = (1 << 31) - 1
+_MOST_USAGES: Final = 100  # there are 23, and each that is wrong is told
 _PLACES: Final = {
     "profile": "/spec/signerName",
     "node": "/spec/request",
@@ -126,6 +127,8 @@ def _usages(target: Target, spec: Mapping[str, Any]) -> tuple[str, ...]:
     given = spec.get("usages") or []
     if not isinstance(given, list) or not all(isinstance(usage, str) for usage in given):
         raise bad_request("spec.usages must be a list of strings")
+    if len(given) > _MOST_USAGES:
+        raise bad_request(f"spec.usages has at most {_MOST_USAGES} items")
     if not given:
         raise invalid(
             target, Cause("FieldValueRequired", "Required value: usages is required", "spec.usages")

@@ -116,7 +116,8 @@ def of_refusal(refusal: Refusal, target: Target, user: str, document: object = N
     match refusal:
         case BadRevocationError() | InvalidError() if refusal.faults and document is not None:
             return invalid(
-                target, *(_cause(fault.pointer, fault.message, document) for fault in refusal.faults)
+                target,
+                *(_cause(fault.pointer, fault.message, document) for fault in refusal.faults[:MAX_FAULTS]),
             )
         case FieldConflictError():
             return _field_conflict(code, refusal)
