@@ -60,6 +60,7 @@ class Proxy:
         self._listener.close()
         for end in self._open:
             _shut(end)
+            end.close()
 
 
 class _Link:

@@ -33,6 +33,8 @@ LICENCES = {
     "License :: OSI Approved :: MIT License",
     "License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)",
 }  # fmt: skip
+# What says so in words only, which the bill does not take; looked up by hand.
+IN_WORDS = {"protobuf": {"BSD-3-Clause"}}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_it_says_what_needs_what_and_nothing_of_tools(
 
 
 def test_every_licence_is_one_that_was_looked_at(components: dict[str, dict[str, Any]]) -> None:
-    told = {name: _licences(component) for name, component in components.items()}
+    told = {name: _licences(component) or IN_WORDS.get(name, set()) for name, component in components.items()}
     assert {
         name: licences - LICENCES or "none"
         for name, licences in told.items()

@@ -115,7 +115,7 @@ _CHANGING = (
     (re.compile(r'(?<="request":")[A-Za-z0-9+/=]+|(?<=request: )[A-Za-z0-9+/=]{60,}'), "REQUEST"),
     (re.compile(r"(?<=system:bootstrap:)[a-z0-9]{6}\b"), "ID"),
     (re.compile(r"X509SHA256=[0-9a-f]{64}"), "X509SHA256=DIGEST"),
-    (re.compile(r"(?<=trivet-)\d+\.\d+\.\d+"), "VERSION"),
+    (re.compile(r"(?<=trivet-)\d+\.\d+\.\d+(\.dev\d+)?"), "VERSION"),
     (re.compile(r"(?<=Client Version: )\S+"), "vCLIENT"),
     (re.compile(r"(?<=Kustomize Version: )\S+"), "vKUSTOMIZE"),
     (re.compile(r"(?<=client \()1\.\d+(?=\))"), "CLIENT"),
@@ -123,8 +123,14 @@ _CHANGING = (
 )
 
 
+# The entries of managedFields are in the order of their times, which are in whole seconds.
+_MANAGED = re.compile(r"(?m)(?:^  - apiVersion: .*\n(?:^    .*\n)+)+")
+_ENTRY = re.compile(r"(?m)^(?=  - apiVersion: )")
+
+
 def steady(printed: str) -> str:
     """What was printed, without what changes from run to run."""
+    printed = _MANAGED.sub(lambda found: "".join(sorted(_ENTRY.split(found[0]))), printed)
     for pattern, word in _CHANGING:
         printed = pattern.sub(word, printed)
     return printed
