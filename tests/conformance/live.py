@@ -150,8 +150,12 @@ def furnish(live: Live) -> Known:
             for cluster in ("prod", "lab")
         )
         etcd = {"profile": "etcd-server", "node": "node-0", "csr": pem(csr(hosts=("node-0",), key=0))}
-        _made(client.post("/clusters/skipped/certificates", json=etcd))  # so its first stage is not over
-        known.skipping = _made(client.post("/clusters/skipped/repairs", json={"forSeconds": 7200}))["id"]
+        revoked = _made(client.post("/clusters/skipped/certificates", json=etcd))["serialNumber"]
+        # So its first stage is not over, nor soon passed over.
+        entry = {"kind": "SerialNumber", "serialNumber": revoked}
+        _made(client.post("/clusters/skipped/renew-revocations", json=manifest("etcd", entry)))
+        window = {"forSeconds": 7200, "patienceSeconds": 3600}
+        known.skipping = _made(client.post("/clusters/skipped/repairs", json=window))["id"]
     return known
 
 
@@ -173,13 +177,13 @@ def _renewal_id(certificate: str) -> str:
     return certificate_id(issuer.key_identifier or b"", held.serial_number)
 
 
-def manifest(name: str) -> dict[str, Any]:
-    """A revocation that names nobody."""
+def manifest(name: str, entry: dict[str, str] | None = None) -> dict[str, Any]:
+    """A revocation, which without an entry names nobody."""
     return {
         "apiVersion": "certificates.microsoft.com/v1",
         "kind": "RenewRevocation",
         "metadata": {"name": name, "namespace": "kube-system"},
-        "spec": {"revocations": [{"kind": "CommonName", "commonName": "nobody"}]},
+        "spec": {"revocations": [entry or {"kind": "CommonName", "commonName": "nobody"}]},
     }
 
 
