@@ -174,7 +174,6 @@ def messages() -> dict[str, bytes]:
 
 def timed(read: Callable[[bytes], object], body: bytes) -> tuple[str, float]:
     """What came of it, and the seconds of this thread that it took."""
-    gc.collect()
     gc.freeze()  # what other tests left behind is not this reader's to walk over
     started = time.thread_time()
     outcome = outcome_of(read, body)
