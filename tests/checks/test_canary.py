@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -100,3 +102,15 @@ def test_the_logs_of_services_are_searched_for_what_lies_beside_them(tmp_path: P
         "a private key stands in serve.log",
     ]
     log.unlink()  # the whole suite's are searched at its end
+
+
+def test_backups_are_searched_for_keys_as_octets(tmp_path: Path, world: World) -> None:
+    key = generate_private_key(SECP384R1())
+    stored = world.authority.key_encryption_key.encrypt(key)
+    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    backup = tmp_path / "one.backup"
+    backup.write_bytes(b"age" + stored)
+    assert CANARY.search(tmp_path) == []
+    backup.write_bytes(b"age" + octets)
+    assert CANARY.search(tmp_path) == ["a private key stands in one.backup"]
+    backup.unlink()

@@ -3,7 +3,7 @@
 Marked are access, repair and bootstrap tokens, key-encryption keys, private keys of authorities, passphrases and
 private keys of backups, as they pass the few places that all of them pass. Searched are log records, problems and
 other answers that refuse, metrics, traces, what the command writes to stderr, and
-the logs of services that tests start.
+the logs of services that tests start, and the backups that they make.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trivet.authority.metrics.traces import Trace
 
 _SHORTEST: Final = 12  # less than that stands in a text by chance
-_NEWEST: Final = 400  # those of the test at hand, and of what it stands on
+_NEWEST: Final = 600  # those of the test at hand, and of what it stands on
 _MOST_READ: Final = 8_000_000
 _ASKING: Final = {"httpcore", "httpx", "httpx2"}  # what asks in a test logs the URL that the test made up
 _SHAPES: Final = {
@@ -74,13 +74,13 @@ class Canary:
         return list(found)
 
     def search(self, folder: Path) -> list[str]:
-        """As `complaints`, of the logs below a folder, and of the keys that lie there."""
+        """As `complaints`, of the logs and backups below a folder, and of the keys that lie there."""
         for path in folder.rglob("key-encryption.key"):
             with suppress(OSError, UnicodeDecodeError):
                 self.mark("a key-encryption key", path.read_text().strip())
-        for path in folder.rglob("*.log"):
+        for path in (*folder.rglob("*.log"), *folder.rglob("*.backup")):
             with suppress(OSError):
-                self.hear(path.name, path.read_bytes()[:_MOST_READ].decode(errors="replace"))
+                self.hear(path.name, path.read_bytes()[:_MOST_READ].decode("latin-1"))
         return self.complaints()
 
 
@@ -163,6 +163,7 @@ def _mark_token(canary: Canary, key: KeyEncryptionKey, secret: str) -> None:
 def _mark_private_key(canary: Canary, key: Any) -> None:  # noqa: ANN401
     octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     canary.mark("a private key", base64.b64encode(octets).decode()[64:128])
+    canary.mark("a private key", octets[48:80].decode("latin-1"))  # as a file of octets has it
 
 
 def _logged(record: logging.LogRecord) -> str:
