@@ -52,142 +52,109 @@ def exposition(
         about: what the agent is: its mode, the cluster, the node, the version.
         lists: how the CRLs stand, by name.
     """
-    families = [
-        ("agent_about", "gauge", "The agent itself; always 1.", [(about, 1.0)]),
+    families = (
+        ("agent_about", [(about, 1.0)]),
         *_certificates(node, tallies, now),
         *_whole(node, tallies, now),
         *_lists(lists or {}),
-    ]
-    return "".join(line for family in families for line in family_lines(*family))
+    )
+    return "".join(
+        line
+        for name, samples in families
+        for line in family_lines(
+            name, "counter" if name.endswith("_total") else "gauge", _WORDS[name], samples
+        )
+    )
 
 
-Family = tuple[str, str, str, list[Sample]]
+_WORDS: Final = {
+    "agent_about": "The agent itself; always 1.",
+    "agent_certificate_not_after_timestamp_seconds": "When the certificate on the disk expires.",
+    "agent_certificate_lifetime_seconds": "How long it lives in all.",
+    "agent_certificate_next_try_timestamp_seconds": "When it is renewed, or tried again.",
+    "agent_certificate_standing": "1 for how the certificate stands, 0 for how it does not.",
+    "agent_certificate_failures": "Tries to renew that failed in a row.",
+    "agent_certificate_last_result": "1, with what came of the last try to renew.",
+    "agent_certificate_renewals_total": "Renewals since the agent started.",
+    "agent_certificate_renewed_timestamp_seconds": "When this agent last renewed it.",
+    "agent_certificate_served": (
+        "Whether the live endpoint serves the certificate on the disk; absent without a probe."
+    ),
+    "agent_hook_failures_total": "Hooks that failed since the agent started.",
+    "agent_outage_budget_seconds": "How long this node survives if contact with the service is lost now.",
+    "agent_answered_timestamp_seconds": "When the service last answered.",
+    "agent_clock_jumps_total": "Times that the wall clock was set by minutes or more.",
+    "agent_faults_total": "Defects of the agent itself, which went on.",
+    "agent_revocation_list_next_update_timestamp_seconds": (
+        "When the CRL on the disk expires; 0 where there is none that can be read."
+    ),
+    "agent_revocation_list_lifetime_seconds": (
+        "How long the CRL on the disk is good for in all; 0 where there is none that can be read."
+    ),
+    "agent_revocation_list_fetched": (
+        "Whether the last question for a newer CRL was answered with one that holds."
+    ),
+}
+"""What `# HELP` says of each metric."""
+
+Family = tuple[str, list[Sample]]
 
 
 def _certificates(node: Node, tallies: Tallies, now: Moment) -> Iterator[Family]:
-    held = {name: identity for name, identity in node.identities.items() if identity.held is not None}
+    every = node.identities
+    held = {name: (one, one.held) for name, one in every.items() if one.held is not None}
     yield (
         "agent_certificate_not_after_timestamp_seconds",
-        "gauge",
-        "When the certificate on the disk expires.",
-        [
-            _of(name, identity.held.validity.not_after.timestamp())
-            for name, identity in held.items()
-            if identity.held
-        ],
+        [_of(name, disk.validity.not_after.timestamp()) for name, (_, disk) in held.items()],
     )
     yield (
         "agent_certificate_lifetime_seconds",
-        "gauge",
-        "How long it lives in all.",
-        [
-            _of(name, (identity.held.validity.not_after - identity.held.validity.not_before).total_seconds())
-            for name, identity in held.items()
-            if identity.held
-        ],
+        [_of(name, disk.lifetime.total_seconds()) for name, (_, disk) in held.items()],
     )
     yield (
         "agent_certificate_next_try_timestamp_seconds",
-        "gauge",
-        "When it is renewed, or tried again.",
-        [_of(name, _next_try(identity, now)) for name, identity in held.items()],
+        [_of(name, _next_try(one, now)) for name, (one, _) in held.items()],
     )
     yield (
         "agent_certificate_standing",
-        "gauge",
-        "1 for how the certificate stands, 0 for how it does not.",
         [
-            ({"certificate": name, "standing": standing.value}, float(identity.standing is standing))
-            for name, identity in node.identities.items()
+            _of(name, one.standing is standing, standing=standing.value)
+            for name, one in every.items()
             for standing in Standing
         ],
     )
-    yield (
-        "agent_certificate_failures",
-        "gauge",
-        "Tries to renew that failed in a row.",
-        [_of(name, identity.failures) for name, identity in node.identities.items()],
-    )
-    yield (
-        "agent_certificate_last_result",
-        "gauge",
-        "1, with what came of the last try to renew.",
-        [
-            ({"certificate": name, "result": identity.last.kind.value}, 1.0)
-            for name, identity in node.identities.items()
-            if identity.last is not None
-        ],
-    )
-    yield (
-        "agent_certificate_renewals_total",
-        "counter",
-        "Renewals since the agent started.",
-        [_of(name, tallies.renewals.get(name, 0)) for name in node.identities],
-    )
-    yield (
-        "agent_certificate_renewed_timestamp_seconds",
-        "gauge",
-        "When this agent last renewed it.",
-        [_of(name, at.timestamp()) for name, at in tallies.last_renewal.items()],
-    )
-    yield (
-        "agent_certificate_served",
-        "gauge",
-        "Whether the live endpoint serves the certificate on the disk; absent without a probe.",
-        [
-            _of(name, float(aftermath.sight is Sight.NEW))
-            for name, aftermath in node.aftermaths.items()
-            if aftermath.sight is not None
-        ],
-    )
-    yield (
-        "agent_hook_failures_total",
-        "counter",
-        "Hooks that failed since the agent started.",
-        [_of(name, aftermath_failures) for name, aftermath_failures in tallies.hook_failures.items()],
-    )
+    yield "agent_certificate_failures", [_of(name, one.failures) for name, one in every.items()]
+    last = {name: one.last.kind.value for name, one in every.items() if one.last is not None}
+    yield "agent_certificate_last_result", [_of(name, 1, result=result) for name, result in last.items()]
+    yield "agent_certificate_renewals_total", [_of(name, tallies.renewals.get(name, 0)) for name in every]
+    renewed = tallies.last_renewal.items()
+    yield "agent_certificate_renewed_timestamp_seconds", [_of(name, at.timestamp()) for name, at in renewed]
+    sights = {name: one.sight for name, one in node.aftermaths.items() if one.sight is not None}
+    yield "agent_certificate_served", [_of(name, sight is Sight.NEW) for name, sight in sights.items()]
+    yield "agent_hook_failures_total", [_of(name, count) for name, count in tallies.hook_failures.items()]
 
 
 def _whole(node: Node, tallies: Tallies, now: Moment) -> Iterator[Family]:
-    budget = node.outage_budget(now)
-    yield (
-        "agent_outage_budget_seconds",
-        "gauge",
-        "How long this node survives if contact with the service is lost now.",
-        [] if budget is None else [({}, max(0.0, budget.total_seconds()))],
-    )
-    yield (
-        "agent_answered_timestamp_seconds",
-        "gauge",
-        "When the service last answered.",
-        [] if tallies.answered_at is None else [({}, tallies.answered_at.timestamp())],
-    )
-    yield ("agent_clock_jumps_total", "counter", "Times that the wall clock was set by minutes or more.",
-           [({}, float(tallies.clock_jumps))])  # fmt: skip
-    yield ("agent_faults_total", "counter", "Defects of the agent itself, which went on.",
-           [({}, float(tallies.faults))])  # fmt: skip
+    budget, answered = node.outage_budget(now), tallies.answered_at
+    left = [] if budget is None else [max(0.0, budget.total_seconds())]
+    yield "agent_outage_budget_seconds", [({}, seconds) for seconds in left]
+    yield "agent_answered_timestamp_seconds", [({}, answered.timestamp())] if answered else []
+    yield "agent_clock_jumps_total", [({}, float(tallies.clock_jumps))]
+    yield "agent_faults_total", [({}, float(tallies.faults))]
 
 
 def _lists(lists: Mapping[str, ListStanding]) -> Iterator[Family]:
+    ends = {name: one.next_update.timestamp() if one.next_update else 0.0 for name, one in lists.items()}
     yield (
         "agent_revocation_list_next_update_timestamp_seconds",
-        "gauge",
-        "When the CRL on the disk expires; 0 where there is none that can be read.",
-        [
-            ({"list": name}, 0.0 if one.next_update is None else one.next_update.timestamp())
-            for name, one in lists.items()
-        ],
+        [({"list": name}, end) for name, end in ends.items()],
     )
     yield (
         "agent_revocation_list_lifetime_seconds",
-        "gauge",
-        "How long the CRL on the disk is good for in all; 0 where there is none that can be read.",
         [({"list": name}, _lifetime(one)) for name, one in lists.items()],
     )
     yield (
         "agent_revocation_list_fetched",
-        "gauge",
-        "Whether the last question for a newer CRL was answered with one that holds.",
         [({"list": name}, float(not one.faults)) for name, one in lists.items()],
     )
 
@@ -202,8 +169,8 @@ def _next_try(identity: Identity, now: Moment) -> float:
     return now.wall.timestamp() + max(0.0, identity.next_try(now) - now.steady)
 
 
-def _of(name: str, value: float) -> Sample:
-    return {"certificate": name}, float(value)
+def _of(name: str, value: float, **labels: str) -> Sample:
+    return {"certificate": name, **labels}, float(value)
 
 
 def family_lines(name: str, kind: str, words: str, samples: Iterable[Sample]) -> Iterator[str]:
