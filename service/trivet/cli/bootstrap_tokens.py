@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 import typer
 
-from trivet.bootstrap.files import write_new
 from trivet.cli.connection import ClusterOption, cluster_name, connect
-from trivet.cli.files import explained, refuse_existing
-from trivet.cli.output import Format, Output, note, show_document, show_list
+from trivet.cli.files import refuse_existing
+from trivet.cli.minted import hand_out
+from trivet.cli.output import Format, Output, note, show_list
 from trivet.cli.spans import parse_seconds
 
 app = typer.Typer(
@@ -65,18 +65,8 @@ def create(
             description=description,
             expires_in_seconds=expires_in,
         )
-    if out is not None:
-        with explained(out, "written"):
-            write_new(out, made["token"].encode() + b"\n")
-        note(f"the token is in {out}")
-    if output is not Format.TABLE:
-        shown = made if out is None else {key: value for key, value in made.items() if key != "token"}
-        show_document(shown, output)
-        return
-    note(f"bootstrap token {made['id']} for {made['node'] or 'any new node'}, expires {made['expiresAt']}")
-    if out is None:
-        note("The token, shown this once:")
-        typer.echo(made["token"])
+    told = f"bootstrap token {made['id']} for {made['node'] or 'any new node'}, expires {made['expiresAt']}"
+    hand_out(made, told, out, output, member="token")
 
 
 @app.command(name="list")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer.core import TyperGroup
 
-from trivet.bootstrap.files import write_new
 from trivet.cli import bundle
 from trivet.cli.connection import connect
 from trivet.cli.exits import CommandError, ExitCode
-from trivet.cli.files import explained, refuse_existing
-from trivet.cli.output import Format, Output, note, show_document, show_list
+from trivet.cli.files import refuse_existing
+from trivet.cli.minted import SecretOut, hand_out
+from trivet.cli.output import Format, Output, note, show_list
 from trivet.cli.repair_view import end, follow, open_window, show_repair
 from trivet.cli.spans import parse_seconds
 from trivet.pki.repair import Stage
@@ -166,10 +165,7 @@ def token(
     name: Cluster,
     node: Node,
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A file for the secret (mode 0600); else it is printed."),
-    ] = None,
+    out: SecretOut = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a one-time token for a node whose certificates were revoked.
@@ -181,18 +177,9 @@ def token(
         refuse_existing(out)
     with connect(context) as trivet:
         made = trivet.repairs.token(name, open_window(trivet, name), node)
-    if out is not None:
-        with explained(out, "written"):
-            write_new(out, made["secret"].encode() + b"\n")
-        note(f"the secret is in {out}")
-    if output is not Format.TABLE:
-        show_document(made if out is None else {k: v for k, v in made.items() if k != "secret"}, output)
-        return
     profiles = ", ".join(sorted(one["profile"] for one in made["identities"]))
-    note(f"one-time token {made['id']} for {node}, until {made['expiresAt']}: {profiles}")
-    if out is None:
-        note("The secret, shown this once:")
-        typer.echo(made["secret"])
+    told = f"one-time token {made['id']} for {node}, until {made['expiresAt']}: {profiles}"
+    hand_out(made, told, out, output)
 
 
 @app.command()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from trivet.bootstrap.files import write_new
 from trivet.cli.connection import connect
-from trivet.cli.files import explained, refuse_existing
-from trivet.cli.output import Format, Output, note, show_document, show_list
+from trivet.cli.files import refuse_existing
+from trivet.cli.minted import SecretOut, hand_out
+from trivet.cli.output import Format, Output, note, show_list
 from trivet.cli.spans import parse_seconds
 
 app = typer.Typer(name="token", help="Make, list and delete access tokens.", no_args_is_help=True)
@@ -47,10 +46,7 @@ def create(
         list[str] | None,
         typer.Option(metavar="NAME", help="An approver's: decide requests for this signer only. Repeatable."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A file for the secret (mode 0600); else it is printed."),
-    ] = None,
+    out: SecretOut = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Make a token. Its secret is shown this once, and cannot be had again."""
@@ -64,18 +60,8 @@ def create(
             expires_in_seconds=expires_in,
             signer_names=signer,
         )
-    if out is not None:
-        with explained(out, "written"):
-            write_new(out, made["secret"].encode() + b"\n")
-        note(f"the secret is in {out}")
-    if output is not Format.TABLE:
-        shown = made if out is None else {key: value for key, value in made.items() if key != "secret"}
-        show_document(shown, output)
-        return
-    note(f"token {made['id']}, role {made['role']}, expires {made['expiresAt'] or 'never'}")
-    if out is None:
-        note("The secret, shown this once:")
-        typer.echo(made["secret"])
+    told = f"token {made['id']}, role {made['role']}, expires {made['expiresAt'] or 'never'}"
+    hand_out(made, told, out, output)
 
 
 @app.command(name="list")
