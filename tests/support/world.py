@@ -57,7 +57,8 @@ def make_authority(
     """Put an Authority together; its database is neither migrated nor installed."""
     database = Database(url)
     # Tests that end with their connections open would have them collected in the midst of another one.
-    weakref.finalize(database, database.engine.dispose)
+    for engine in database.engine, database._glances:
+        weakref.finalize(database, engine.dispose)
     return Authority(
         database,
         Keyring(key_encryption_key),

@@ -55,7 +55,7 @@ class KeptAnswers:
             return [None] * len(kept)
         signers = {generation: self._signer(place, now) for generation, place in places.items()}
         scopes = {place.scope for place in places.values()} | {ALL_CLUSTERS}
-        with self._authority.database.read() as connection:
+        with self._authority.database.glance() as connection:
             versions = status.versions(connection, scopes)
         of_all = versions[ALL_CLUSTERS]
         standing = {

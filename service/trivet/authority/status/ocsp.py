@@ -155,7 +155,7 @@ class OcspDesk:
     def _read(self, cases: Sequence[_Case], now: datetime) -> _Ground:
         """Read what stands, and see that nobody signs whose own certificate was revoked."""
         scopes = {case.place.scope for case in cases if case.place} | {ALL_CLUSTERS}
-        with self._authority.database.read() as connection:
+        with self._authority.database.glance() as connection:
             ground = _Ground(stored_status.versions(connection, scopes))
             wanted = {key for case in cases for key in _keys(case)}
             ground = replace(ground, standing=stored_status.standing(connection, wanted))
