@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match, Route
 
 from trivet.authority.health import check_database
 from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
@@ -23,7 +23,7 @@ from trivet.web.authentication import Services
 from trivet.web.issuing import Issuing
 from trivet.web.kubernetes import AuthorizeRoute, KubernetesApi
 from trivet.web.limits import RateLimit
-from trivet.web.metrics import add_metrics
+from trivet.web.metrics import metrics_routes
 from trivet.web.middleware import RequestContext
 from trivet.web.offload import Offload
 from trivet.web.openapi import complete_document
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from fastapi import FastAPI, Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from trivet.authority.context import Authority
@@ -119,9 +120,12 @@ def create_app(
     app.state.services = services
     app.include_router(router, prefix=API)
     app.mount("/kubernetes/{cluster}", kubernetes)
-    _add_health(app, authority, offload)
-    add_metrics(app, authority, public=chosen.metrics_public)
-    app.router.routes.extend(pki_routes(authority, offload))
+    app.router.routes += [
+        # Starlette's: FastAPI would keep what they stand on for good, as it does with whatever it looked at.
+        *_health_routes(authority, offload),
+        *metrics_routes(authority, public=chosen.metrics_public),
+        *pki_routes(authority, offload),
+    ]
     _add_refusals(app)
     app.add_middleware(RequestContext, max_body_bytes=chosen.max_body_bytes)
     direct = DirectRoutes(app, prefix=API, on_refusal=_on_refusal)
@@ -142,16 +146,16 @@ def create_plain_app(
     return OcspRoute(answering, other)
 
 
-def _add_health(app: FastAPI, authority: Authority, offload: Offload) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> dict[str, str]:
-        return {"status": "ok"}
+def _health_routes(authority: Authority, offload: Offload) -> list[BaseRoute]:
+    async def livez(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", include_in_schema=False)
-    @app.get("/healthz", include_in_schema=False)
-    async def readyz() -> dict[str, str]:
+    async def readyz(_: Request) -> Response:
         await offload(check_database, authority)
-        return {"status": "ok"}
+        return JSONResponse({"status": "ok"})
+
+    endpoints = {"/livez": livez, "/readyz": readyz, "/healthz": readyz}
+    return [Route(path, endpoint, include_in_schema=False) for path, endpoint in endpoints.items()]
 
 
 def _add_refusals(app: FastAPI) -> None:

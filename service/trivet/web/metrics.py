@@ -12,8 +12,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from fastapi import Request, Response
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from trivet import __version__
 from trivet.authority.access import Permission, authorize
@@ -29,7 +30,7 @@ from trivet.web.authentication import bearer_token, limit_address, services_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastapi import FastAPI
+    from starlette.requests import Request
     from starlette.types import Scope
 
     from trivet.authority.access import Requester
@@ -46,21 +47,21 @@ TRUST_SECONDS: Final = 3600.0
 UNMATCHED: Final = "unmatched"
 
 
-def add_metrics(app: FastAPI, authority: Authority, *, public: bool = False) -> None:
-    """Answer `/metrics`.
+def metrics_routes(authority: Authority, *, public: bool = False) -> list[BaseRoute]:
+    """The route of `/metrics`.
 
     Args:
-        app: the application, which has its services.
         authority: the context.
         public: to anybody; else to access tokens that hold in all clusters and have the permission metrics:read.
     """
     scrapes = Scrapes(authority)
 
-    @app.get("/metrics", include_in_schema=False)
     async def metrics(request: Request) -> Response:
         if not public:
             await scrapes.admit(request)
         return await scrapes.answer(request.headers.get("accept", ""))
+
+    return [Route("/metrics", metrics, include_in_schema=False)]
 
 
 def route_template(scope: Scope) -> str:

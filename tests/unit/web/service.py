@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import _lru_cache_wrapper
 from typing import TYPE_CHECKING, Any
 
+import fastapi.dependencies.models
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.testclient import TestClient
@@ -127,3 +129,7 @@ def service_over(world: World, options: WebOptions | None = None) -> Iterator[Se
     edge = Presenting(create_app(world.authority, options=options or WebOptions(burst=10_000)))
     with TestClient(edge, base_url="https://trivet.test") as client:
         yield Service(world, client, edge)
+    # FastAPI remembers some thousand endpoints, with all that they stand on: a hundred applications by the end.
+    for remembered in vars(fastapi.dependencies.models).values():
+        if isinstance(remembered, _lru_cache_wrapper):
+            remembered.cache_clear()
