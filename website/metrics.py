@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from trivet.agent import exposition
-from trivet.agent.loop import Moment, Node
 from trivet.authority.metrics.meters import REGISTRY
 from trivet.authority.metrics.monitor import Standing, StandingCollector
 
@@ -57,16 +55,14 @@ def _standing() -> Iterator[Row]:
 
 
 def _of_the_agent() -> Iterator[Row]:
-    moment = Moment(_NOW, 0.0)
-    node, tallies = Node.of({}, moment), exposition.Tallies()
-    families = chain(
-        exposition._certificates(node, tallies, moment),  # noqa: SLF001  an empty node has no samples,
-        exposition._whole(node, tallies, moment),  # noqa: SLF001  so the text would not name
-        exposition._lists({}),  # noqa: SLF001  these
-    )
-    for name, kind, words, _ in families:
+    for name, words in exposition.METRICS.items():
         of = next((label for label in ("certificate", "revocation_list") if f"_{label}_" in name), "")
-        yield f"trivet_{name}", kind, f"`{of.removeprefix('revocation_')}`" if of else "", words
+        yield (
+            f"trivet_{name}",
+            exposition.kind_of(name),
+            f"`{of.removeprefix('revocation_')}`" if of else "",
+            words,
+        )
 
 
 def _table(rows: list[Row]) -> str:

@@ -61,13 +61,16 @@ def exposition(
     return "".join(
         line
         for name, samples in families
-        for line in family_lines(
-            name, "counter" if name.endswith("_total") else "gauge", _WORDS[name], samples
-        )
+        for line in family_lines(name, kind_of(name), METRICS[name], samples)
     )
 
 
-_WORDS: Final = {
+def kind_of(name: str) -> str:
+    """The type of one of the metrics."""
+    return "counter" if name.endswith("_total") else "gauge"
+
+
+METRICS: Final = {
     "agent_about": "The agent itself; always 1.",
     "agent_certificate_not_after_timestamp_seconds": "When the certificate on the disk expires.",
     "agent_certificate_lifetime_seconds": "How long it lives in all.",

@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Match
 
 from trivet.authority.health import check_database
 from trivet.pki.errors import Fault, InvalidError, Refusal, UnavailableError
@@ -33,6 +33,7 @@ from trivet.web.pki.ocsp import OcspRoute
 from trivet.web.problems import MAX_FAULTS, PROBLEM_TYPE, describe, pointer, problem
 from trivet.web.rest import BODY_SCHEMAS, router
 from trivet.web.rest.direct import DirectRoutes, Fork
+from trivet.web.routes import PlainRoute
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -121,7 +122,6 @@ def create_app(
     app.include_router(router, prefix=API)
     app.mount("/kubernetes/{cluster}", kubernetes)
     app.router.routes += [
-        # Starlette's: FastAPI would keep what they stand on for good, as it does with whatever it looked at.
         *_health_routes(authority, offload),
         *metrics_routes(authority, public=chosen.metrics_public),
         *pki_routes(authority, offload),
@@ -146,7 +146,7 @@ def create_plain_app(
     return OcspRoute(answering, other)
 
 
-def _health_routes(authority: Authority, offload: Offload) -> list[BaseRoute]:
+def _health_routes(authority: Authority, offload: Offload) -> list[PlainRoute]:
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -155,7 +155,7 @@ def _health_routes(authority: Authority, offload: Offload) -> list[BaseRoute]:
         return JSONResponse({"status": "ok"})
 
     endpoints = {"/livez": livez, "/readyz": readyz, "/healthz": readyz}
-    return [Route(path, endpoint, include_in_schema=False) for path, endpoint in endpoints.items()]
+    return [PlainRoute(path, endpoint, include_in_schema=False) for path, endpoint in endpoints.items()]
 
 
 def _add_refusals(app: FastAPI) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from trivet import __version__
 from trivet.authority.access import Permission, authorize
@@ -26,6 +25,7 @@ from trivet.authority.metrics.monitor import Monitor, StandingCollector
 from trivet.pki.errors import AuthenticationError, Refusal, UnavailableError
 from trivet.web import logs
 from trivet.web.authentication import bearer_token, limit_address, services_of
+from trivet.web.routes import PlainRoute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ TRUST_SECONDS: Final = 3600.0
 UNMATCHED: Final = "unmatched"
 
 
-def metrics_routes(authority: Authority, *, public: bool = False) -> list[BaseRoute]:
+def metrics_routes(authority: Authority, *, public: bool = False) -> list[PlainRoute]:
     """The route of `/metrics`.
 
     Args:
@@ -61,7 +61,7 @@ def metrics_routes(authority: Authority, *, public: bool = False) -> list[BaseRo
             await scrapes.admit(request)
         return await scrapes.answer(request.headers.get("accept", ""))
 
-    return [Route("/metrics", metrics, include_in_schema=False)]
+    return [PlainRoute("/metrics", metrics, include_in_schema=False)]
 
 
 def route_template(scope: Scope) -> str:

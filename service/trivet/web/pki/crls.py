@@ -12,14 +12,14 @@ from trivet.pki.errors import NotFoundError, UnavailableError
 from trivet.pki.locations import COMPLETE, MOST_SHARDS, Shard
 from trivet.pki.pem import crl_pem
 from trivet.web.pki.answers import PEM, Representation, answer, has_it, wants_pem
-from trivet.web.pki.routes import ISSUER, PublicRoute, Published
+from trivet.web.pki.routes import ISSUER, Published
+from trivet.web.routes import PlainRoute
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.routing import Route
 
     from trivet.store.crls import Crl
 
@@ -99,15 +99,15 @@ class PublishedCrls:
         return body
 
 
-def crl_routes(published: Published) -> list[Route]:
+def crl_routes(published: Published) -> list[PlainRoute]:
     """The routes of complete CRLs and of shards."""
     crls = PublishedCrls(published)
     shard = f"{ISSUER}/{{number:int}}-of-{{shards:int}}.crl"
     return [
-        PublicRoute(f"{ISSUER}.crl", crls.crl, methods=["GET"]),
-        PublicRoute(f"{ISSUER}.crl.pem", crls.crl_as_pem, methods=["GET"]),
-        PublicRoute(shard, crls.crl, methods=["GET"]),
-        PublicRoute(f"{shard}.pem", crls.crl_as_pem, methods=["GET"]),
+        PlainRoute(f"{ISSUER}.crl", crls.crl, methods=["GET"]),
+        PlainRoute(f"{ISSUER}.crl.pem", crls.crl_as_pem, methods=["GET"]),
+        PlainRoute(shard, crls.crl, methods=["GET"]),
+        PlainRoute(f"{shard}.pem", crls.crl_as_pem, methods=["GET"]),
     ]
 
 

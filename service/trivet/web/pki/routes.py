@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.routing import Match, Route
-
 from trivet.authority.status.issuers import published_issuer
 from trivet.pki.pem import from_der, to_pem
 from trivet.web.pki.answers import PEM, Representation, answer, wants_pem
+from trivet.web.routes import PlainRoute
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import Scope
 
     from trivet.authority.context import Authority
     from trivet.authority.status.issuers import PublishedIssuer
@@ -24,15 +22,6 @@ if TYPE_CHECKING:
 ISSUER: Final = "/pki/{cluster}/{authority}/{ski}"
 CERTIFICATE: Final = "application/pkix-cert"  # RFC 2585 section 4.1
 _A_DAY: Final = 86_400  # what is found under a key identifier never changes
-
-
-class PublicRoute(Route):
-    """A route that tells the metrics which one it is."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As Starlette's, with the route in the scope."""
-        match, child = super().matches(scope)
-        return match, {**child, "route": self} if match is not Match.NONE else child
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +61,9 @@ class Published:
         return answer(request, Representation(media_type, tag, issuer.generation.created_at, _A_DAY), body)
 
 
-def published_routes(published: Published) -> list[Route]:
+def published_routes(published: Published) -> list[PlainRoute]:
     """The routes of CA certificates."""
     return [
-        PublicRoute(f"{ISSUER}.crt", published.certificate, methods=["GET"]),
-        PublicRoute(f"{ISSUER}.crt.pem", published.certificate_as_pem, methods=["GET"]),
+        PlainRoute(f"{ISSUER}.crt", published.certificate, methods=["GET"]),
+        PlainRoute(f"{ISSUER}.crt.pem", published.certificate_as_pem, methods=["GET"]),
     ]
