@@ -109,7 +109,7 @@ def test_any_spelling_of_postgresql_is_served_by_psycopg(url: str) -> None:
         "sqlite:////nowhere/trivet.db",
     ],
 )
-@pytest.mark.parametrize("mode", ["read", "write"])
+@pytest.mark.parametrize("mode", ["read", "write", "glance"])
 def test_a_database_that_cannot_be_reached_is_unavailable(url: str, mode: str) -> None:
     database = Database(url)
     with pytest.raises(UnavailableError) as caught, getattr(database, mode)():

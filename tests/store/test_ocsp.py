@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from psycopg.pq import TransactionStatus
 from sqlalchemy import delete, make_url, select, text, update
 from tests.support.clock import Clock
 from tests.support.ocsp_requests import cert_id, nonce, request, request_about
@@ -32,7 +34,7 @@ from trivet.authority.status.responder import make_responder, renew_responders
 from trivet.pki.kubernetes import PROFILES, RESPONDER_PROFILES
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.revocation import EntryKind
-from trivet.store import ocsp_responders, status
+from trivet.store import engine, ocsp_responders, status
 from trivet.store.engine import Database
 from trivet.store.tables import certificates, generations
 from trivet.store.tables import ocsp_responders as responder_rows
@@ -501,3 +503,21 @@ def test_a_row_without_a_certificate_is_no_responder(blue: OcspWorld) -> None:
     with blue.world.authority.database.write() as connection:
         connection.execute(update(responder_rows).values(certificate=None, certificate_id=None))
         assert ocsp_responders.find(connection, blue.generation.id) is None
+
+
+def test_postgresql_plans_what_is_looked_up_once_and_by_index_though_all_is_empty(
+    postgres_database: str,
+) -> None:
+    prepare_database(postgres_database, Clock())
+    database = Database(postgres_database)
+    with database.glance() as connection, engine.driver_connection(connection) as driver:
+        assert driver.execute("SHOW plan_cache_mode").fetchone() == ("force_generic_plan",)
+        plan = "\n".join(
+            line
+            for (line,) in driver.execute(f"EXPLAIN {status._STANDING['postgresql']}", (["1"], [uuid4()]))
+        )
+        assert "Seq Scan" not in plan
+        assert "using pk_serials" in plan
+        # Nothing around it: what was looked at holds no transaction open.
+        assert driver.info.transaction_status is TransactionStatus.IDLE
+    database.dispose()
