@@ -122,6 +122,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._glance.cancel()
+        cast("JoinedWrites", self.transport).lost()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:

@@ -11,6 +11,11 @@ _LONGEST_JOINED: Final = 16 * 1024
 """What is larger goes out as it is: a copy of it would cost more than the write."""
 
 
+FAREWELL_SECONDS: Final = 2.0
+"""How long whoever got all may take to close, too. Over TLS that takes a word of theirs (close_notify), and an idle
+client does not listen: asyncio would wait for half a minute, and the end of the service with it."""
+
+
 class JoinedWrites:
     """What uvicorn takes for a connection's transport: what is written within one turn of the loop goes out together.
 
@@ -23,6 +28,7 @@ class JoinedWrites:
         self._loop = loop
         self._waiting: list[bytes] = []
         self._octets = 0
+        self._parting: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)
@@ -38,9 +44,22 @@ class JoinedWrites:
             self._flush()
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close; who does not close in time has the connection taken away."""
         self._flush()
         self._transport.close()
+        if self._parting is None:
+            self._parting = self._loop.call_later(FAREWELL_SECONDS, self._part)
+
+    def lost(self) -> None:
+        """Know that the connection is no more."""
+        if self._parting is not None:
+            self._parting.cancel()
+
+    def _part(self) -> None:
+        if self._transport.get_write_buffer_size():  # a slow reader of much
+            self._parting = self._loop.call_later(FAREWELL_SECONDS, self._part)
+        else:
+            self._transport.abort()
 
     def _flush(self) -> None:
         waiting, octets = self._waiting, self._octets

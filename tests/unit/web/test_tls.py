@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPSConnection
@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from trivet.web import writes
 from trivet.web.tls import PEER_CERTIFICATE, PeerCertificateProtocol, ServerTls, peer_certificate
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def serving(tls: ServerTls | None, loop: str) -> Iterator[int]:
+def serving(tls: ServerTls | None, loop: str, patience: int = 1) -> Iterator[int]:
     """Serve `echo` in a thread and yield the port."""
     factory = (lambda _config, _default: tls.context) if tls else None
     config = uvicorn.Config(
@@ -159,7 +160,7 @@ def serving(tls: ServerTls | None, loop: str) -> Iterator[int]:
         lifespan="off",
         log_config=None,
         ssl_context_factory=factory,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=patience,
     )
     # asyncio sets TCP_NODELAY only where the socket's protocol is named.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
@@ -447,6 +448,39 @@ def test_the_server_waits_for_the_end_of_its_peer(tmp_path: Path) -> None:
     ours.unwrap()
     theirs.unwrap()
     assert theirs.read(1) == b""
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_an_idle_client_that_does_not_say_goodbye_does_not_delay_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loop: str
+) -> None:
+    monkeypatch.setattr(writes, "FAREWELL_SECONDS", 0.1)
+    with ExitStack() as clients:
+        with serving(ServerTls(SERVER.pem + CA.pem, SERVER.key), loop, patience=20) as port:
+            idle = clients.enter_context(connected(port, tmp_path))
+            idle.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert idle.recv(8192).startswith(b"HTTP/1.1 200")
+            began = time.monotonic()
+        assert time.monotonic() - began < 10
+
+
+def test_a_slow_reader_gets_all_though_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(writes, "FAREWELL_SECONDS", 0.1)
+    monkeypatch.setattr(sys.modules[__name__], "UPLOAD", 16 * 1024 * 1024)  # more than sockets hold
+    with (
+        serving(ServerTls(SERVER.pem + CA.pem, SERVER.key), "uvloop") as port,
+        connected(port, tmp_path) as slow,
+    ):
+        slow.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        time.sleep(0.5)
+        assert sum(map(len, iter(lambda: slow.recv(1 << 16), b""))) > UPLOAD
+
+
+def connected(port: int, folder: Path) -> ssl.SSLSocket:
+    raw = socket.create_connection(("127.0.0.1", port))
+    return client_context(folder).wrap_socket(raw, server_hostname="localhost")
 
 
 def test_a_scope_without_a_readable_certificate_names_no_peer() -> None:
