@@ -69,6 +69,7 @@ class Known:
 
     serials: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
+    standing_tokens: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
     bootstrap_tokens: list[str] = field(default_factory=list)
@@ -127,6 +128,7 @@ def furnish(live: Live) -> Known:
     """Make four clusters, and in `prod` (which the document's examples name) some of everything."""
     known = Known()
     with live.client() as client:
+        known.standing_tokens = [token["id"] for token in client.get("/tokens").json()["items"]]
         for name in ("prod", "lab", "spare", "skipped"):
             _made(client.post("/clusters", json={"name": name, "endpoint": f"api.{name}.example"}))
         for number in range(6):
