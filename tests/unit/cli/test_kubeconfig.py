@@ -97,8 +97,10 @@ def test_an_administrators_kubeconfig_refers_to_files_and_kubectl_works_with_it(
     }
     assert service.layout.admin_token.read_text().strip() not in out.read_text()
     assert "trivet:admin" in kubectl(out, tmp_path, "auth", "whoami")
-    # Tests before this one may have left some.
-    assert kubectl(out, tmp_path, "get", "renewrevocations").startswith(("No resources found", "NAME "))
+    # A namespace of this test's own: others before it may have left some elsewhere.
+    assert "No resources found in nobody-s namespace" in kubectl(
+        out, tmp_path, "-n", "nobody-s", "get", "renewrevocations"
+    )
 
 
 def test_it_embeds_all_where_that_is_wanted(trivet: Trivet, service: Installation, tmp_path: Path) -> None:
