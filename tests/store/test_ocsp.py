@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from psycopg.pq import TransactionStatus
-from sqlalchemy import delete, make_url, select, text, update
+from sqlalchemy import Connection, delete, make_url, select, text, update
+from sqlalchemy.exc import DataError, ProgrammingError
 from tests.support.clock import Clock
 from tests.support.ocsp_requests import cert_id, nonce, request, request_about
 from tests.support.ocsp_world import OcspWorld, statuses
@@ -34,8 +35,9 @@ from trivet.authority.status.responder import make_responder, renew_responders
 from trivet.pki.kubernetes import PROFILES, RESPONDER_PROFILES
 from trivet.pki.profiles import AuthorityName
 from trivet.pki.revocation import EntryKind
-from trivet.store import engine, ocsp_responders, status
+from trivet.store import ocsp_responders, status
 from trivet.store.engine import Database
+from trivet.store.prepared import Prepared
 from trivet.store.tables import certificates, generations
 from trivet.store.tables import ocsp_responders as responder_rows
 
@@ -267,6 +269,34 @@ def test_without_its_database_it_says_try_later_and_nothing_that_it_kept(blue: O
     assert blue.ask(issued.serial, desk=blue.new_desk()) is TRY_LATER
 
 
+def test_a_connection_that_was_cut_is_replaced_by_the_next_one(
+    blue: OcspWorld, request: pytest.FixtureRequest
+) -> None:
+    database = blue.world.authority.database
+    if database.is_sqlite:
+        pytest.skip("SQLite has no connections that could be cut")
+    issued = blue.world.issue().stored
+    assert blue.ask(issued.serial).result == "good"
+    owner: psycopg.Connection = request.getfixturevalue("_postgres_owner")
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    owner.execute(cut, (database.engine.url.database,))
+    assert blue.ask(issued.serial) is TRY_LATER
+    assert blue.ask(issued.serial).result == "good"
+
+
+def test_a_statement_that_fails_is_told_as_an_error_of_the_database(postgres_database: str) -> None:
+    database = Database(postgres_database)
+    wrong = Prepared("wrong", "SELECT x FROM unnest($1::int[]) AS x")
+    with database.glance() as connection:
+        assert wrong.rows(connection, ["1", "2"]) == [("1",), ("2",)]
+        with pytest.raises(DataError, match="invalid input syntax"):
+            wrong.rows(connection, ["one"])
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            Prepared("missing", "SELECT 1 FROM nowhere").rows(connection)
+        assert wrong.rows(connection, []) == []
+    database.dispose()
+
+
 # --- the responder
 
 
@@ -453,19 +483,20 @@ def test_a_responder_is_nobodys_identity(blue: OcspWorld) -> None:
 
 
 def test_the_look_up_is_a_search_of_indexes(blue: OcspWorld) -> None:
-    authority = blue.world.authority
-    explain = "EXPLAIN QUERY PLAN " if authority.database.is_sqlite else "EXPLAIN "
-    kind = "sqlite" if authority.database.is_sqlite else "postgresql"
-    parameters = ('[["1","00"]]',) if kind == "sqlite" else (["1"], [blue.generation.id])
-    with authority.database.read() as connection:
-        if kind == "postgresql":
-            connection.execute(text("SET LOCAL enable_seqscan = off"))
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        shown = str(driver.execute(explain + status._STANDING[kind], parameters).fetchall())
+    with blue.world.authority.database.glance() as connection:
+        shown = _plan_of_standing(connection)
     assert "SCAN s" not in shown
     assert "SCAN c" not in shown
     assert "Seq Scan" not in shown
+
+
+def _plan_of_standing(connection: Connection) -> str:
+    status.standing(connection, [("1", uuid4())])  # prepares it
+    explain = {
+        "sqlite": "EXPLAIN QUERY PLAN " + status._STANDING_SQLITE.replace("?", "'[]'"),
+        "postgresql": f"EXPLAIN EXECUTE {status._STANDING_POSTGRESQL.name} ('{{1}}', '{{{uuid4()}}}')",
+    }
+    return "\n".join(map(str, connection.exec_driver_sql(explain[connection.dialect.name])))
 
 
 def test_an_entry_that_names_a_key_says_that_the_key_is_compromised(blue: OcspWorld) -> None:
@@ -510,14 +541,13 @@ def test_postgresql_plans_what_is_looked_up_once_and_by_index_though_all_is_empt
 ) -> None:
     prepare_database(postgres_database, Clock())
     database = Database(postgres_database)
-    with database.glance() as connection, engine.driver_connection(connection) as driver:
-        assert driver.execute("SHOW plan_cache_mode").fetchone() == ("force_generic_plan",)
-        plan = "\n".join(
-            line
-            for (line,) in driver.execute(f"EXPLAIN {status._STANDING['postgresql']}", (["1"], [uuid4()]))
-        )
+    with database.glance() as connection:
+        assert connection.scalar(text("SHOW plan_cache_mode")) == "force_generic_plan"
+        plan = _plan_of_standing(connection)
         assert "Seq Scan" not in plan
         assert "using pk_serials" in plan
         # Nothing around it: what was looked at holds no transaction open.
+        driver = connection.connection.driver_connection
+        assert driver is not None
         assert driver.info.transaction_status is TransactionStatus.IDLE
     database.dispose()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import orjson
 
 from trivet.pki.revocation import EntryKind
 from trivet.store.engine import driver_connection
+from trivet.store.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,30 +26,33 @@ if TYPE_CHECKING:
 CertificateKey = tuple[str, UUID]
 """A serial number (lower-case hex) and the generation that issued it."""
 
-_VERSIONS: Final = {
-    "sqlite": "SELECT scope, version FROM revocation_sets WHERE scope IN (SELECT value FROM json_each(?))",
-    "postgresql": "SELECT scope, version FROM revocation_sets WHERE scope = ANY(%s)",
-}
+_VERSIONS_SQLITE: Final = (
+    "SELECT scope, version FROM revocation_sets WHERE scope IN (SELECT value FROM json_each(?))"
+)
+_VERSIONS_POSTGRESQL: Final = Prepared(
+    "trivet_versions", "SELECT scope, version FROM revocation_sets WHERE scope = ANY($1)"
+)
 # CROSS JOIN keeps SQLite from turning the order round, and OFFSET 0 keeps PostgreSQL from a hash join; either would
 # read all certificates. A serial whose certificate was pruned is found as well, with nothing of the certificate.
-_STANDING: Final = {
-    "sqlite": """
-        SELECT s.serial, s.generation_id, c.id, c.revoked_at,
-            (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
-        FROM json_each(?) AS wanted CROSS JOIN serials AS s LEFT JOIN certificates AS c ON c.id = s.certificate_id
-        WHERE s.serial = wanted.value ->> 0 AND s.generation_id = wanted.value ->> 1
+_STANDING_SQLITE: Final = """
+    SELECT s.serial, s.generation_id, c.id, c.revoked_at,
+        (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
+    FROM json_each(?) AS wanted CROSS JOIN serials AS s LEFT JOIN certificates AS c ON c.id = s.certificate_id
+    WHERE s.serial = wanted.value ->> 0 AND s.generation_id = wanted.value ->> 1
+"""
+_STANDING_POSTGRESQL: Final = Prepared(
+    "trivet_standing",
+    """
+    SELECT s.serial, s.generation_id, c.id, to_char(c.revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+        (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
+    FROM unnest($1::text[], $2::uuid[]) AS wanted (serial, generation_id) CROSS JOIN LATERAL (
+        SELECT * FROM serials
+        WHERE serials.serial = wanted.serial AND serials.generation_id = wanted.generation_id OFFSET 0
+    ) AS s LEFT JOIN LATERAL (
+        SELECT id, revoked_at, revoked_by FROM certificates WHERE certificates.id = s.certificate_id OFFSET 0
+    ) AS c ON true
     """,
-    "postgresql": """
-        SELECT s.serial, s.generation_id, c.id, c.revoked_at,
-            (SELECT kind FROM revocation_entries WHERE id = c.revoked_by)
-        FROM unnest(%s::text[], %s::uuid[]) AS wanted (serial, generation_id) CROSS JOIN LATERAL (
-            SELECT * FROM serials
-            WHERE serials.serial = wanted.serial AND serials.generation_id = wanted.generation_id OFFSET 0
-        ) AS s LEFT JOIN LATERAL (
-            SELECT id, revoked_at, revoked_by FROM certificates WHERE certificates.id = s.certificate_id OFFSET 0
-        ) AS c ON true
-    """,
-}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +72,30 @@ class Standing:
 
 def versions(connection: Connection, scopes: Collection[UUID]) -> Mapping[UUID, int]:
     """The versions of the revocation sets of some scopes. To be read before what is kept under them."""
-    with driver_connection(connection) as driver:
-        if connection.dialect.name == "sqlite":
-            parameter = orjson.dumps([scope.hex for scope in scopes]).decode()
-            rows = driver.execute(_VERSIONS["sqlite"], (parameter,)).fetchall()
-            return {UUID(scope): version for scope, version in rows}
-        return dict(driver.execute(_VERSIONS["postgresql"], (list(scopes),)).fetchall())
+    if connection.dialect.name == "sqlite":
+        with driver_connection(connection) as driver:
+            rows = driver.execute(_VERSIONS_SQLITE, (_json([scope.hex for scope in scopes]),)).fetchall()
+    else:
+        rows = _VERSIONS_POSTGRESQL.rows(connection, map(str, scopes))
+    return {UUID(scope): int(version) for scope, version in rows}
 
 
 def standing(connection: Connection, wanted: Collection[CertificateKey]) -> Mapping[CertificateKey, Standing]:
     """How certificates stand; those that were never issued are left out."""
-    with driver_connection(connection) as driver:
-        if connection.dialect.name == "sqlite":
-            pairs = [(serial, generation.hex) for serial, generation in wanted]
-            rows = driver.execute(_STANDING["sqlite"], (orjson.dumps(pairs).decode(),)).fetchall()
-            return {(row[0], UUID(row[1])): _from_sqlite(row) for row in rows}
-        arrays = ([serial for serial, _ in wanted], [generation for _, generation in wanted])
-        rows = driver.execute(_STANDING["postgresql"], arrays).fetchall()
-        return {(row[0], row[1]): Standing(row[2] is not None, row[3], _named_by(row)) for row in rows}
+    if connection.dialect.name == "sqlite":
+        pairs = [(serial, generation.hex) for serial, generation in wanted]
+        with driver_connection(connection) as driver:
+            rows = driver.execute(_STANDING_SQLITE, (_json(pairs),)).fetchall()
+    else:
+        serials, generations = (serial for serial, _ in wanted), (str(generation) for _, generation in wanted)
+        rows = _STANDING_POSTGRESQL.rows(connection, serials, generations)
+    return {(serial, UUID(generation)): _standing(*rest) for serial, generation, *rest in rows}
 
 
-def _from_sqlite(row: tuple[Any, ...]) -> Standing:
-    revoked_at = datetime.fromisoformat(row[3]).replace(tzinfo=UTC) if row[3] else None
-    return Standing(row[2] is not None, revoked_at, _named_by(row))
+def _standing(certificate: object, revoked_at: str | None, kind: str | None) -> Standing:
+    since = datetime.fromisoformat(revoked_at).replace(tzinfo=UTC) if revoked_at else None
+    return Standing(certificate is not None, since, EntryKind(kind) if kind else None)
 
 
-def _named_by(row: tuple[Any, ...]) -> EntryKind | None:
-    return EntryKind(row[4]) if row[4] else None
+def _json(values: object) -> str:
+    return orjson.dumps(values).decode()
