@@ -17,7 +17,7 @@ run: .venv/run.stamp ## Serve on https://127.0.0.1:8443; the first run also make
 	@.venv/bin/trivet init --directory .trivet && exec .venv/bin/trivet serve $(ARGS)
 
 test: .venv/dev.stamp ## Run the whole test suite; some of it: make test ARGS=tests/unit
-	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/dev.stamp ## Lint, types, layers, and whether generated files have drifted
 	.venv/bin/ruff check
