@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bench.plan import Plan
 
 _SHARE = 0.8
-_CAPACITY_TAKES = 5  # as long as other measurements: 80 % of a lucky moment's capacity may be all that there is
+# As long as other measurements: 80 % of a lucky moment's capacity may be all that there is later.
+_CAPACITY_TAKES = 5
 _WINDOW = 30.0
 _WARM_UP = 60.0
 _SAMPLES = 120

@@ -47,19 +47,7 @@ def create_token(
         InvalidError: the role is not for tokens or not for all clusters, the lifetime is none, the description cannot
             be stored, or there is no such signer.
     """
-    if role not in TOKEN_ROLES:
-        message = f"a token has one of the roles {', '.join(TOKEN_ROLES)}"
-        raise InvalidError(message, Fault("/role", message))
-    if role is Role.SIGNER and cluster is None:
-        # It lies in a Secret of one cluster, and must be worth nothing for others.
-        message = f"a token of the role {role} is for one cluster; name it"
-        raise InvalidError(message, Fault("/cluster", message))
-    if lifetime is not None and lifetime <= timedelta(0):
-        message = "a token's lifetime is more than nothing"
-        raise InvalidError(message, Fault("/expiresInSeconds", message))
-    if len(description) > MAX_TEXT or not is_plain(description):
-        message = f"a description is one line of at most {MAX_TEXT} characters"
-        raise InvalidError(message, Fault("/description", message))
+    _check(role, description, cluster, lifetime)
     signers = _checked_signers(role, signer_names)
     secret = TOKEN_PREFIX + _base64url(authority.random_bits(_SECRET_BITS))
     with authority.database.write() as connection:
@@ -85,6 +73,22 @@ def create_token(
             {"role": role.value} | ({"signerNames": list(signers)} if signers else {}),
         )
     return token, secret
+
+
+def _check(role: Role, description: str, cluster: str | None, lifetime: timedelta | None) -> None:
+    if role not in TOKEN_ROLES:
+        message = f"a token has one of the roles {', '.join(TOKEN_ROLES)}"
+        raise InvalidError(message, Fault("/role", message))
+    if role is Role.SIGNER and cluster is None:
+        # It lies in a Secret of one cluster, and must be worth nothing for others.
+        message = f"a token of the role {role} is for one cluster; name it"
+        raise InvalidError(message, Fault("/cluster", message))
+    if lifetime is not None and lifetime <= timedelta(0):
+        message = "a token's lifetime is more than nothing"
+        raise InvalidError(message, Fault("/expiresInSeconds", message))
+    if len(description) > MAX_TEXT or not is_plain(description):
+        message = f"a description is one line of at most {MAX_TEXT} characters"
+        raise InvalidError(message, Fault("/description", message))
 
 
 def _checked_signers(role: Role, names: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from trivet.settings.server import (
     usual_names,
     usual_publication,
 )
+
+if TYPE_CHECKING:
+    from trivet.bootstrap.initialise import Installation
 
 
 def _cluster_name(text: str) -> str:
@@ -99,11 +102,16 @@ def init(
     url = service_url(host or DEFAULT_HOST, port or DEFAULT_PORT, tls=True)
     made = usual_publication(host or DEFAULT_HOST, port or DEFAULT_PORT, http_port) | server
     found = initialise(Choices(directory, url, made, None if no_cluster else cluster, not no_token))
+    _show(found, directory, decides=bool(server) and not found.has_new_settings)
+
+
+def _show(found: Installation, directory: Path, *, decides: bool) -> None:
+    """Say what was made and what was found; `decides`: the settings that were there, not those that were given now."""
     is_new = bool(found.made)
     typer.echo("Trivet is set up:" if is_new else f"Trivet was set up before, in {directory}.")
     for line in found.made:
         typer.echo(f"  {line}")
-    if server and not found.has_new_settings:
+    if decides:
         note(f"The settings file was there already and decides: {found.layout.settings}")
     for warning in found.warnings:
         note(f"Warning: {warning}")

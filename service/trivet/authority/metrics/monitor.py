@@ -157,64 +157,78 @@ class StandingCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The samples."""
+        yield from self._service()
+        yield from _authorities(self.standing)
+        yield from _revocation(self.standing)
+        yield from _certificates(self.standing)
+
+    def _service(self) -> Iterator[Metric]:
         yield _gauge("trivet_build_info", "What is running; always 1.", [(self.labels, 1)])
         yield _gauge("trivet_clock_timestamp_seconds", "The service's time.", [({}, self.now.timestamp())])
         yield _gauge("trivet_database_up", "Whether the database answered.", [({}, float(self.is_up))])
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         yield _gauge("process_max_fds", "How many files a worker may open.", [({}, files)])
-        yield _gauge("trivet_clusters", "Clusters.", [({}, self.standing.clusters)])
-        roots = [(dict(zip(_LABELS, key, strict=True)), *first) for key, first in self.standing.ends.items()]
-        yield _gauge(
-            "trivet_ca_not_after_timestamp_seconds",
-            "End of a CA certificate that is in a trust bundle.",
-            [(labels, end.timestamp()) for labels, end, _ in roots],
-        )
-        yield _gauge(
-            "trivet_ca_lifetime_seconds",
-            "Lifetime of that CA certificate.",
-            [(labels, lifetime.total_seconds()) for labels, _, lifetime in roots],
-        )
-        for place, (name, text) in enumerate(_CRL_TIMES):
-            samples = [
-                (dict(zip(_LABELS, key, strict=False)), times[place].timestamp())
-                for key, times in self.standing.crls.items()
-            ]
-            yield _gauge(name, text, samples)
-        responder = self.standing.responder
-        yield _gauge(
-            "trivet_ocsp_responder_not_after_timestamp_seconds",
-            "End of the OCSP responder's certificate that ends first.",
-            [] if responder is None else [({}, responder[0].timestamp())],
-        )
-        yield _gauge(
-            "trivet_ocsp_responder_lifetime_seconds",
-            "Lifetime of that certificate.",
-            [] if responder is None else [({}, responder[1].total_seconds())],
-        )
-        yield _gauge(
-            "trivet_outage_budget_end_timestamp_seconds",
-            "When a cluster's first certificate ends if contact with Trivet is lost now.",
-            self.standing.budgets,
-        )
-        yield _gauge(
-            "trivet_outage_budget_lifetime_seconds",
-            "Lifetime of that certificate.",
-            self.standing.budget_lifetimes,
-        )
-        yield _gauge(
-            "trivet_certificate_requests_pending",
-            "Certificate requests that wait for an approver.",
-            [({"cluster": cluster}, count) for cluster, count in self.standing.pending.items()],
-        )
-        sealed = self.standing.sealed
-        yield _gauge(
-            "trivet_audit_checkpoint_timestamp_seconds",
-            "When the last checkpoint sealed what was decided until then.",
-            [] if sealed is None else [({}, sealed.timestamp())],
-        )
         if self.ahead is not None:
             text = "By how much the database's clock is ahead of the service's."
             yield _gauge("trivet_database_clock_ahead_seconds", text, [({}, self.ahead)])
+
+
+def _authorities(standing: Standing) -> Iterator[Metric]:
+    yield _gauge("trivet_clusters", "Clusters.", [({}, standing.clusters)])
+    roots = [(dict(zip(_LABELS, key, strict=True)), *first) for key, first in standing.ends.items()]
+    yield _gauge(
+        "trivet_ca_not_after_timestamp_seconds",
+        "End of a CA certificate that is in a trust bundle.",
+        [(labels, end.timestamp()) for labels, end, _ in roots],
+    )
+    yield _gauge(
+        "trivet_ca_lifetime_seconds",
+        "Lifetime of that CA certificate.",
+        [(labels, lifetime.total_seconds()) for labels, _, lifetime in roots],
+    )
+    yield _gauge(
+        "trivet_audit_checkpoint_timestamp_seconds",
+        "When the last checkpoint sealed what was decided until then.",
+        [] if standing.sealed is None else [({}, standing.sealed.timestamp())],
+    )
+
+
+def _revocation(standing: Standing) -> Iterator[Metric]:
+    for place, (name, text) in enumerate(_CRL_TIMES):
+        samples = [
+            (dict(zip(_LABELS, key, strict=False)), times[place].timestamp())
+            for key, times in standing.crls.items()
+        ]
+        yield _gauge(name, text, samples)
+    responder = standing.responder
+    yield _gauge(
+        "trivet_ocsp_responder_not_after_timestamp_seconds",
+        "End of the OCSP responder's certificate that ends first.",
+        [] if responder is None else [({}, responder[0].timestamp())],
+    )
+    yield _gauge(
+        "trivet_ocsp_responder_lifetime_seconds",
+        "Lifetime of that certificate.",
+        [] if responder is None else [({}, responder[1].total_seconds())],
+    )
+
+
+def _certificates(standing: Standing) -> Iterator[Metric]:
+    yield _gauge(
+        "trivet_outage_budget_end_timestamp_seconds",
+        "When a cluster's first certificate ends if contact with Trivet is lost now.",
+        standing.budgets,
+    )
+    yield _gauge(
+        "trivet_outage_budget_lifetime_seconds",
+        "Lifetime of that certificate.",
+        standing.budget_lifetimes,
+    )
+    yield _gauge(
+        "trivet_certificate_requests_pending",
+        "Certificate requests that wait for an approver.",
+        [({"cluster": cluster}, count) for cluster, count in standing.pending.items()],
+    )
 
 
 _LABELS: Final = ("cluster", "authority", "state")
