@@ -1,13 +1,14 @@
 """The hot path's statements for PostgreSQL: psycopg itself, inside the transaction that SQLAlchemy began.
 
-Reads travel in one pipeline, and so do writes: one round trip each. Rows travel as one JSON document for each table,
-which costs the client a fifth of binding their values (docs/performance.md); PostgreSQL reads them by the table's own
-column names and types.
+One round trip reads and one writes. What is asked, and what is found, travel as one JSON document, and so do the rows
+of each table, which costs the client a fifth of binding their values (docs/performance.md); PostgreSQL reads them by
+the table's own column names and types.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -23,7 +24,6 @@ from trivet.store.issuing import Ground, Standing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -32,19 +32,39 @@ if TYPE_CHECKING:
 
 # A statement of its own: what follows it takes its snapshot after the locks were granted (READ COMMITTED).
 _LOCK: Final = "SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key"
-_VERSIONS: Final = "SELECT scope, version FROM revocation_sets WHERE scope = ANY(%s)"
-_GENERATIONS: Final = """
-    SELECT a.cluster_id, a.name, g.id FROM authorities AS a JOIN generations AS g ON g.authority_id = a.id
-    WHERE g.state = 'active' AND (a.cluster_id = ANY(%s) OR (%s AND a.cluster_id IS NULL))
-"""
-_VOUCHERS: Final = "SELECT id, superseded_at, revoked_at, revoked_by FROM certificates WHERE id = ANY(%s)"
-_TOKENS: Final = "SELECT id FROM tokens WHERE id = ANY(%s)"
-# OFFSET 0 keeps PostgreSQL from a hash join, which would read all entries.
-_ENTRIES: Final = """
-    SELECT DISTINCT found.entry_id FROM unnest(%s::text[], %s::text[]) AS wanted (kind, value) CROSS JOIN LATERAL (
-        SELECT k.entry_id FROM revocation_entry_keys AS k
-        WHERE k.kind = wanted.kind AND k.value = wanted.value OFFSET 0
-    ) AS found
+# All else in one statement and one document: each statement more costs client and server 50 µs (docs/performance.md).
+# OFFSET 0 keeps PostgreSQL from a hash join, which would read all entries, or all certificates.
+_GROUND: Final = """
+    WITH wanted AS MATERIALIZED (
+        SELECT * FROM json_to_record(%s::json) AS wanted (
+            scopes uuid[], clusters uuid[], of_service boolean, vouchers uuid[], tokens uuid[], keys json
+        )
+    )
+    SELECT json_build_object(
+        'versions', (
+            SELECT json_agg(json_build_array(scope, version)) FROM revocation_sets WHERE scope = ANY(wanted.scopes)
+        ),
+        'generations', (
+            SELECT json_agg(json_build_array(a.cluster_id, a.name, g.id))
+            FROM authorities AS a JOIN generations AS g ON g.authority_id = a.id
+            WHERE g.state = 'active'
+                AND (a.cluster_id = ANY(wanted.clusters) OR (wanted.of_service AND a.cluster_id IS NULL))
+        ),
+        'vouchers', (
+            SELECT json_agg(json_build_array(c.id, c.superseded_at, c.revoked_at, c.revoked_by))
+            FROM unnest(wanted.vouchers) AS voucher (id) CROSS JOIN LATERAL (
+                SELECT * FROM certificates WHERE certificates.id = voucher.id OFFSET 0
+            ) AS c
+        ),
+        'tokens', (SELECT json_agg(id) FROM tokens WHERE id = ANY(wanted.tokens)),
+        'entries', (
+            SELECT json_agg(DISTINCT found.entry_id)
+            FROM json_array_elements(wanted.keys) AS key CROSS JOIN LATERAL (
+                SELECT k.entry_id FROM revocation_entry_keys AS k
+                WHERE k.kind = key ->> 0 AND k.value = key ->> 1 OFFSET 0
+            ) AS found
+        )
+    )::text FROM wanted
 """
 # OFFSET 0 again: one search of each table for each serial, however many there are.
 _OF_SERIALS: Final = """
@@ -69,10 +89,10 @@ def _insert(table: str) -> str:
     return f"INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)"  # noqa: S608  fixed names
 
 
-_DECISIONS: Final = _insert("decisions")
-_SERIALS: Final = _insert("serials")
-_CERTIFICATES: Final = _insert("certificates")
-_NAMES: Final = _insert("certificate_names")
+_STORE: Final = (
+    f"WITH decided AS ({_insert('decisions')}), numbered AS ({_insert('serials')}),"
+    f" named AS ({_insert('certificate_names')}) {_insert('certificates')}"
+)
 _NO_CLUSTER: Final = UUID(int=0)
 
 
@@ -81,28 +101,13 @@ class PostgresqlStatements:
 
     def read(self, connection: Connection, wanted: Wanted) -> Ground:
         """Take the locks in one order for all, so that no two transactions wait for each other; then read."""
-        clusters = [cluster for cluster, _ in wanted.authorities if cluster]
-        of_service = any(cluster is None for cluster, _ in wanted.authorities)
-        keys = sorted(wanted.keys)
+        locks = [lock_key(scope) for scope in sorted(wanted.scopes)]
         with driver_connection(connection) as driver:
             with _pipeline(driver):
-                driver.execute(_LOCK, ([lock_key(scope) for scope in sorted(wanted.scopes)],))
-                versions = driver.execute(_VERSIONS, (list(wanted.scopes),))
-                generations = driver.execute(_GENERATIONS, (clusters, of_service))
-                vouchers = driver.execute(_VOUCHERS, (list(wanted.vouchers),)) if wanted.vouchers else ()
-                tokens = driver.execute(_TOKENS, (list(wanted.tokens),)) if wanted.tokens else ()
-                entries = (
-                    driver.execute(_ENTRIES, ([kind for kind, _ in keys], [value for _, value in keys]))
-                    if keys
-                    else ()
-                )
-            return Ground(
-                dict(versions),
-                {(cluster, AuthorityName(name)): generation for cluster, name, generation in generations},
-                {row[0]: Standing(*row[1:]) for row in vouchers},
-                frozenset(token for (token,) in tokens),
-                frozenset(entry for (entry,) in entries),
-            )
+                driver.execute(_LOCK, (locks,))
+                cursor = driver.execute(_GROUND, (_asked(wanted),))
+            (found,) = cursor.fetchone()
+        return _ground(orjson.loads(found))
 
     def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
         """The certificates with those serials."""
@@ -132,12 +137,9 @@ class PostgresqlStatements:
             for one, keys in results.certificates
             for kind, key in keys
         ]
+        rows = map(_decision, results.decisions), map(_serial, issued), names, map(_certificate, issued)
         with driver_connection(connection) as driver, _pipeline(driver):
-            driver.execute(_DECISIONS, (_json(map(_decision, results.decisions)),))
-            if issued:
-                driver.execute(_SERIALS, (_json(map(_serial, issued)),))
-                driver.execute(_CERTIFICATES, (_json(map(_certificate, issued)),))
-                driver.execute(_NAMES, (_json(names),))
+            driver.execute(_STORE, [_json(of_table) for of_table in rows])
             if results.superseded:
                 driver.execute(_SUPERSEDE, (now, list(results.superseded)))
 
@@ -147,6 +149,37 @@ STATEMENTS: Final = PostgresqlStatements()
 
 def _pipeline(driver: Any) -> AbstractContextManager[Any]:  # noqa: ANN401  SQLAlchemy's own connections are Any
     return driver.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
+
+
+def _asked(wanted: Wanted) -> str:
+    asked = {
+        "scopes": list(wanted.scopes),
+        "clusters": [cluster for cluster, _ in wanted.authorities if cluster],
+        "of_service": any(cluster is None for cluster, _ in wanted.authorities),
+        "vouchers": list(wanted.vouchers),
+        "tokens": list(wanted.tokens),
+        "keys": sorted(wanted.keys),
+    }
+    return orjson.dumps(asked).decode()
+
+
+def _ground(found: dict[str, list[Any] | None]) -> Ground:
+    generations, vouchers = found["generations"] or (), found["vouchers"] or ()
+    return Ground(
+        {UUID(scope): version for scope, version in found["versions"] or ()},
+        {(_id(cluster), AuthorityName(name)): UUID(generation) for cluster, name, generation in generations},
+        {UUID(row[0]): Standing(_time(row[1]), _time(row[2]), _id(row[3])) for row in vouchers},
+        frozenset(map(UUID, found["tokens"] or ())),
+        frozenset(map(UUID, found["entries"] or ())),
+    )
+
+
+def _id(value: str | None) -> UUID | None:
+    return UUID(value) if value else None
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
 
 
 def _claim_row(one: Claim, now: datetime) -> tuple[object, ...]:
