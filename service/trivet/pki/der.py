@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 INTEGER, BIT_STRING, OCTET_STRING, ENUMERATED = 0x02, 0x03, 0x04, 0x0A
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
@@ -14,6 +15,7 @@ COMMON_NAME, ORGANIZATION = bytes.fromhex("0603550403"), bytes.fromhex("06035504
 
 _ONE_OCTET = 0x80  # shorter contents have a length of one octet
 _GENERALIZED_FROM = 2050
+_MOMENTS = 64  # whatever is made within a second states the same few times, and each would take 4 µs
 
 
 def explicit(number: int) -> int:
@@ -59,6 +61,7 @@ def bit_string(octets: bytes) -> bytes:
     return element(BIT_STRING, b"\0", octets)
 
 
+@lru_cache(maxsize=_MOMENTS)
 def time(moment: datetime) -> bytes:
     """A Time in whole seconds: UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 section 4.1.2.5)."""
     utc = moment.astimezone(UTC)
@@ -67,6 +70,7 @@ def time(moment: datetime) -> bytes:
     return generalized_time(utc)
 
 
+@lru_cache(maxsize=_MOMENTS)
 def generalized_time(moment: datetime) -> bytes:
     """A GeneralizedTime in whole seconds, whatever the year, as OCSP has all its times (RFC 6960 section 4.2.1)."""
     utc = moment.astimezone(UTC)
