@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ def add_revoked(database: Database, cluster: str, authority: str, rows: int) -> 
         connection.execute(text(_SERIALS), bound)
         connection.execute(text(_CERTIFICATES), bound)
         connection.execute(text("DROP TABLE made"))
-    _analyse(database)
+    _settle(database)
 
 
 _SERIALS = """
@@ -86,7 +87,11 @@ def _moment(database: Database, moment: datetime) -> object:
     return moment.replace(tzinfo=None).isoformat(" ", "microseconds") if database.is_sqlite else moment
 
 
-def _analyse(database: Database) -> None:
-    """What a database does by itself in time: learn how large its tables are."""
+def _settle(database: Database) -> None:
+    """What a database does by itself in time: learn how large its tables are, and put everything in its place."""
     with database.write() as connection:
         connection.execute(text("ANALYZE"))
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        statement = "PRAGMA wal_checkpoint(TRUNCATE)" if database.is_sqlite else "CHECKPOINT"
+        connection.exec_driver_sql(statement)
+    os.sync()
