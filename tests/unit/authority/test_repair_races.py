@@ -16,6 +16,7 @@ from trivet.authority.issuance.application import Issuance
 from trivet.authority.issue import issue
 from trivet.pki.errors import AccessDeniedError, ConflictError, ExpiredError, Refusal
 from trivet.pki.revocation import EntryKind
+from trivet.store import identities, repair_tokens
 
 CLIENT = "kubelet-client"
 AT_ONCE = 6
@@ -92,6 +93,33 @@ def test_the_same_request_many_times_at_once_gives_one_certificate(fleet: Fleet)
     bearer, wish = fleet.bearer(secret), Issuance("blue", CLIENT, new_request(), "v", idempotency_key="k")
     issued = all_at_once(lambda: issue(world.authority, bearer, wish).stored.id)
     assert len(set(issued)) == 1
+
+
+@pytest.mark.parametrize("when", ["each", "uses"])
+def test_a_request_whose_twin_is_answered_while_it_reads_gets_the_same_certificate(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    world = fleet.world
+    if world.authority.database.is_sqlite:
+        pytest.skip("SQLite's other writers wait")
+    world.clock.advance(days=5)
+    bearer = fleet.bearer(fleet.token(fleet.open(), "w"))
+    world.clock.advance(seconds=1)
+    wish = Issuance("blue", CLIENT, new_request(), "w", idempotency_key="k")
+    module = {"each": identities, "uses": repair_tokens}[when]
+    read = getattr(module, when)
+    twins: list[object] = []
+
+    def read_and_wait(*arguments: object) -> object:
+        found = read(*arguments)
+        if not twins:
+            twins.append(None)
+            with ThreadPoolExecutor(1) as pool:
+                twins[0] = pool.submit(issue, world.authority, bearer, wish).result().stored.id
+        return found
+
+    monkeypatch.setattr(module, when, read_and_wait)
+    assert [issue(world.authority, bearer, wish).stored.id] == twins
 
 
 def test_of_many_who_open_a_window_one_does(fleet: Fleet) -> None:

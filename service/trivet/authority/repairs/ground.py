@@ -150,14 +150,20 @@ def _read_tokens(
     ids = {case.application.requester.repair_token for case in told} - {None}
     wanted = {each for each in ids if each is not None}
     tokens = repair_tokens.with_ids(connection, wanted) if wanted else {}
+    # Before the uses: whoever uses a token meanwhile supersedes what its node holds, and is seen there then.
+    before = {each: _held_before(connection, token) for each, token in tokens.items()}
     uses = repair_tokens.uses(connection, wanted) if wanted else {}
-    return tokens, uses, {each: _held(connection, token, uses[each]) for each, token in tokens.items()}
+    return tokens, uses, {each: _held(connection, before[each], uses[each]) for each in tokens}
 
 
-def _held(connection: Connection, token: RepairToken, used: frozenset[UUID]) -> list[Held]:
-    """What the node held when the token was made: what was issued since, by this token or otherwise, is not that."""
+def _held_before(connection: Connection, token: RepairToken) -> list[CurrentCertificate]:
+    """What the node holds and held when the token was made: what was issued since is not that."""
     current = identities.each(connection, token.window.cluster_id, _MOST_OF_A_NODE, {token.node})
-    before = [one for one in newest(connection, current) if one.issued_at < token.created_at]
+    return [one for one in newest(connection, current) if one.issued_at < token.created_at]
+
+
+def _held(connection: Connection, before: Sequence[CurrentCertificate], used: frozenset[UUID]) -> list[Held]:
+    """With what the token was used for already."""
     known = {one.id for one in before}
     found = [*before, *(one for one in identities.with_ids(connection, used - known))]
     ders = identities.ders(connection, [one.id for one in found])
