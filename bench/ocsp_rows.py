@@ -89,9 +89,15 @@ def _moment(database: Database, moment: datetime) -> object:
 
 def _settle(database: Database) -> None:
     """What a database does by itself in time: learn how large its tables are, and put everything in its place."""
-    with database.write() as connection:
-        connection.execute(text("ANALYZE"))
+    settling = _SETTLING_SQLITE if database.is_sqlite else _SETTLING_POSTGRESQL
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        statement = "PRAGMA wal_checkpoint(TRUNCATE)" if database.is_sqlite else "CHECKPOINT"
-        connection.exec_driver_sql(statement)
+        for statement in settling:
+            connection.exec_driver_sql(statement)
     os.sync()
+
+
+_SETTLING_SQLITE = ("ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)")
+# Autovacuum would come within a minute, and take one of the cores.
+_SETTLING_POSTGRESQL = (
+    "SET statement_timeout = 0", "VACUUM (ANALYZE)", "CHECKPOINT", "RESET statement_timeout"
+)  # fmt: skip
