@@ -162,10 +162,12 @@ def test_times_of_day_in_postgresql_are_utc(postgres_database: str) -> None:
     database.dispose()
 
 
-def test_sqlite_keeps_what_was_committed_and_checks_references(sqlite_database: str) -> None:
+def test_sqlite_keeps_what_was_committed_checks_references_and_seldom_copies_its_log(
+    sqlite_database: str,
+) -> None:
     database = Database(sqlite_database)
     with database.read() as connection:
-        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 8000}
         found = {name: connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in wanted}
     assert found == wanted
     database.dispose()

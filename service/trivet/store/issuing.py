@@ -8,16 +8,17 @@ the conformance tests show.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from trivet.pki.profiles import AuthorityName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
-    from uuid import UUID
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from trivet.pki.profiles import AuthorityName
     from trivet.pki.revocation import Key
     from trivet.pki.search import NameKind
     from trivet.store.certificates import StoredCertificate
@@ -131,6 +132,39 @@ def claim(connection: Connection, claims: Sequence[Claim], now: datetime) -> lis
 def write(connection: Connection, results: Results, now: datetime) -> None:
     """Store what a batch leaves: one statement for each table, however large the batch."""
     _statements(connection).write(connection, results, now)
+
+
+def ground_of(
+    versions: Iterable[Sequence[Any]],
+    generations: Iterable[Sequence[Any]],
+    vouchers: Iterable[Sequence[Any]],
+    tokens: Iterable[str],
+    entries: Iterable[str],
+) -> Ground:
+    """What was found, as rows of texts in the order of `Ground`'s attributes; for the statements of the drivers."""
+    return Ground(
+        {UUID(scope): version for scope, version in versions},
+        {
+            (id_of(cluster), AuthorityName(name)): UUID(generation)
+            for cluster, name, generation in generations
+        },
+        {
+            UUID(one): Standing(time_of(replaced), time_of(at), id_of(by))
+            for one, replaced, at, by in vouchers
+        },
+        frozenset(map(UUID, tokens)),
+        frozenset(map(UUID, entries)),
+    )
+
+
+def id_of(text: str | None) -> UUID | None:
+    """The id that a text stands for, if there is one."""
+    return UUID(text) if text else None
+
+
+def time_of(text: str | None) -> datetime | None:
+    """The moment that a text stands for, if there is one; in UTC, whether it says so or not."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
 
 
 def _statements(connection: Connection) -> Statements:

@@ -8,27 +8,26 @@ the table's own column names and types.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
 import psycopg
 
-from trivet.pki.profiles import AuthorityName
 from trivet.store.certificates import StoredCertificate
 from trivet.store.engine import driver_connection, lock_key
 from trivet.store.idempotency import Claim
-from trivet.store.issuing import Ground, Standing
+from trivet.store.issuing import ground_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
     from trivet.store.decisions import Decision
-    from trivet.store.issuing import OfSerial, Results, Wanted
+    from trivet.store.issuing import Ground, OfSerial, Results, Wanted
 
 # A statement of its own: what follows it takes its snapshot after the locks were granted (READ COMMITTED).
 _LOCK: Final = "SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key"
@@ -66,6 +65,7 @@ _GROUND: Final = """
         )
     )::text FROM wanted
 """
+_PARTS: Final = ("versions", "generations", "vouchers", "tokens", "entries")
 # OFFSET 0 again: one search of each table for each serial, however many there are.
 _OF_SERIALS: Final = """
     SELECT s.serial, c.id, c.cluster_id, c.authority, c.generation_id, c.serial, c.profile, c.node, c.common_name,
@@ -107,7 +107,8 @@ class PostgresqlStatements:
                 driver.execute(_LOCK, (locks,))
                 cursor = driver.execute(_GROUND, (_asked(wanted),))
             (found,) = cursor.fetchone()
-        return _ground(orjson.loads(found))
+        rows = orjson.loads(found)
+        return ground_of(*(rows[part] or () for part in _PARTS))
 
     def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
         """The certificates with those serials."""
@@ -161,25 +162,6 @@ def _asked(wanted: Wanted) -> str:
         "keys": sorted(wanted.keys),
     }
     return orjson.dumps(asked).decode()
-
-
-def _ground(found: dict[str, list[Any] | None]) -> Ground:
-    generations, vouchers = found["generations"] or (), found["vouchers"] or ()
-    return Ground(
-        {UUID(scope): version for scope, version in found["versions"] or ()},
-        {(_id(cluster), AuthorityName(name)): UUID(generation) for cluster, name, generation in generations},
-        {UUID(row[0]): Standing(_time(row[1]), _time(row[2]), _id(row[3])) for row in vouchers},
-        frozenset(map(UUID, found["tokens"] or ())),
-        frozenset(map(UUID, found["entries"] or ())),
-    )
-
-
-def _id(value: str | None) -> UUID | None:
-    return UUID(value) if value else None
-
-
-def _time(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
 
 
 def _claim_row(one: Claim, now: datetime) -> tuple[object, ...]:

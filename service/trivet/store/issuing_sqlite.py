@@ -8,11 +8,10 @@ from uuid import UUID
 
 import orjson
 
-from trivet.pki.profiles import AuthorityName
 from trivet.store.certificates import StoredCertificate
 from trivet.store.engine import driver_connection
 from trivet.store.idempotency import Claim
-from trivet.store.issuing import Ground, Standing
+from trivet.store.issuing import ground_of, id_of, time_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from trivet.store.decisions import Decision
-    from trivet.store.issuing import OfSerial, Results, Wanted
+    from trivet.store.issuing import Ground, OfSerial, Results, Wanted
 
 # The values of a set travel as one JSON parameter, so that each statement is compiled once (sqlite3 caches it).
 _VERSIONS: Final = (
@@ -88,12 +87,8 @@ class SqliteStatements:
             vouchers = _rows(driver, _VOUCHERS, _ids(wanted.vouchers)) if wanted.vouchers else []
             tokens = _rows(driver, _TOKENS, _ids(wanted.tokens)) if wanted.tokens else []
             entries = _rows(driver, _ENTRIES, _json(list(wanted.keys))) if wanted.keys else []
-        return Ground(
-            {UUID(scope): version for scope, version in versions},
-            {(_id(cluster), AuthorityName(name)): UUID(generation) for cluster, name, generation in found},
-            {UUID(row[0]): Standing(_time(row[1]), _time(row[2]), _id(row[3])) for row in vouchers},
-            frozenset(UUID(token) for (token,) in tokens),
-            frozenset(UUID(entry) for (entry,) in entries),
+        return ground_of(
+            versions, found, vouchers, (token for (token,) in tokens), (entry for (entry,) in entries)
         )
 
     def of_serials(self, connection: Connection, serials: Collection[str]) -> list[OfSerial]:
@@ -159,20 +154,12 @@ def _hex(one: UUID | None) -> str | None:
     return one.hex if one else None
 
 
-def _id(text: str | None) -> UUID | None:
-    return UUID(text) if text else None
-
-
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _time(text: str | None) -> datetime | None:
-    return _moment(text) if text else None
 
 
 def _stored(
@@ -185,9 +172,9 @@ def _stored(
     serial, profile, node, common_name, key, issued_at, not_before, not_after, der, *rest = plain
     parent, decision, requester, superseded_at, revoked_at, revoked_by, seal = rest
     return StoredCertificate(
-        UUID(own), _id(cluster), authority, UUID(generation), serial, profile, node, common_name, key,
-        _moment(issued_at), _moment(not_before), _moment(not_after), der, _id(parent), UUID(decision), requester,
-        _time(superseded_at), _time(revoked_at), _id(revoked_by), seal,
+        UUID(own), id_of(cluster), authority, UUID(generation), serial, profile, node, common_name, key,
+        _moment(issued_at), _moment(not_before), _moment(not_after), der, id_of(parent), UUID(decision), requester,
+        time_of(superseded_at), time_of(revoked_at), id_of(revoked_by), seal,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ all clusters in the same transaction, so an answer that was right at a version i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -16,10 +15,12 @@ import orjson
 
 from trivet.pki.revocation import EntryKind
 from trivet.store.engine import driver_connection
+from trivet.store.issuing import time_of
 from trivet.store.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -93,8 +94,7 @@ def standing(connection: Connection, wanted: Collection[CertificateKey]) -> Mapp
 
 
 def _standing(certificate: object, revoked_at: str | None, kind: str | None) -> Standing:
-    since = datetime.fromisoformat(revoked_at).replace(tzinfo=UTC) if revoked_at else None
-    return Standing(certificate is not None, since, EntryKind(kind) if kind else None)
+    return Standing(certificate is not None, time_of(revoked_at), EntryKind(kind) if kind else None)
 
 
 def _json(values: object) -> str:
