@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from trivet.store import authorities, clusters
+from trivet.store.engine import driver_connection
 from trivet.store.partitions import ensure_months
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def _moment(database: Database, moment: datetime) -> object:
 def _settle(database: Database) -> None:
     """What a database does by itself in time: learn how large its tables are, and put everything in its place."""
     settling = _SETTLING_SQLITE if database.is_sqlite else _SETTLING_POSTGRESQL
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database.glance() as connection, driver_connection(connection) as driver:  # in no transaction
         for statement in settling:
-            connection.exec_driver_sql(statement)
+            driver.execute(statement)
     os.sync()
 
 

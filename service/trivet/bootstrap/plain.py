@@ -6,16 +6,19 @@ RFC 5280 section 8 warns of HTTPS there: to check the server's certificate one w
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
-from trivet.web.tls import PeerCertificateProtocol
+from trivet.web.pki.connection import OcspProtocol
 
 if TYPE_CHECKING:
     import socket
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from trivet.web.pki.answering import Answering
 
 _CONNECTIONS = 1024  # of one process; beyond it uvicorn answers 503 at once
 
@@ -23,12 +26,15 @@ _CONNECTIONS = 1024  # of one process; beyond it uvicorn answers 503 at once
 class PlainPort:
     """Serves another application on a port of its own for as long as the first one is served."""
 
-    def __init__(self, app: ASGIApp, beside: ASGIApp, listener: socket.socket, patience: int) -> None:
+    def __init__(
+        self, app: ASGIApp, beside: ASGIApp, answering: Answering, listener: socket.socket, patience: int
+    ) -> None:
         """Take both applications.
 
         Args:
             app: what uvicorn serves.
             beside: what the second port answers.
+            answering: answers the OCSP requests of the second port.
             listener: the second port, which the workers share.
             patience: how many seconds requests in flight may take at the end.
         """
@@ -38,7 +44,7 @@ class PlainPort:
             uvicorn.Config(
                 beside,
                 loop="uvloop",
-                http=PeerCertificateProtocol,
+                http=cast("type[asyncio.Protocol]", partial(OcspProtocol, answering)),
                 ws="none",
                 interface="asgi3",
                 lifespan="off",

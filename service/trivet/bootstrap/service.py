@@ -230,7 +230,7 @@ class Worker:
         if self._plain is None:
             return app
         beside = create_plain_app(authority, offload, answering, options=options)
-        return PlainPort(app, beside, self._plain, settings.shutdown_seconds)
+        return PlainPort(app, beside, answering, self._plain, settings.shutdown_seconds)
 
     def _at_end(self) -> None:
         seal_at_the_end(self.authority)

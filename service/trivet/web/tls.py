@@ -94,10 +94,12 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     Attributes:
         request_seconds: how long a connection may take to send the headers of a request.
         body_seconds: how long it may take from there to the end of the body.
+        most_ahead: requests that a connection may send ahead of the answers.
     """
 
     request_seconds = 10.0
     body_seconds = 60.0
+    most_ahead = 128
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the peer's certificate, once: without renegotiation it cannot change."""
@@ -151,6 +153,9 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         """Go on; the headers came in time."""
         self._awaited_since, self._is_in_body = self.loop.time(), True
         super().on_headers_complete()
+        if len(self.pipeline) > self.most_ahead:
+            # uvicorn reads on with each answer; a server may close at any time (RFC 9112 section 9.3.2).
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         """Go on; nothing is awaited until the next request, for which uvicorn has a timer."""

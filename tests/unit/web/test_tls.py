@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPSConnection
@@ -514,6 +514,22 @@ def test_an_empty_line_after_an_answer_is_no_reason_to_stay(monkeypatch: pytest.
         assert idle.recv(4096).startswith(b"HTTP/1.1 200")
         idle.sendall(b"\r\n")
         assert idle.recv(1) == b""
+
+
+def answered_of(ahead: int) -> int:
+    """How many of so many requests and one more are answered that come before anything is read."""
+    asked, found = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n", bytearray()
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as eager:
+        eager.sendall(asked % b"" * ahead + asked % b"Connection: close\r\n")
+        with suppress(ConnectionResetError):
+            while received := eager.recv(1 << 16):
+                found += received
+    return found.count(b"HTTP/1.1 200")
+
+
+def test_whoever_asks_far_ahead_of_the_answers_is_not_listened_to() -> None:
+    assert answered_of(100) == 101
+    assert answered_of(1000) < 1000
 
 
 def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

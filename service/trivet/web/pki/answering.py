@@ -11,6 +11,7 @@ import queue
 import threading
 from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from trivet.authority.status.ocsp import OcspDesk
 from trivet.authority.status.replies import TRY_LATER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trivet.authority.context import Authority
     from trivet.authority.status.replies import Question, Reply
@@ -31,10 +32,18 @@ LARGEST_BATCH: Final = 32
 _GLANCE_SECONDS: Final = 0.5
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Waiting:
     question: Question
-    answer: asyncio.Future[Reply]
+    told: Callable[[Reply], object] | None
     since: float
+
+    def tell(self, loop: asyncio.AbstractEventLoop, reply: Reply) -> None:
+        """Give the answer, unless one was given."""
+        if self.told is not None:
+            # By the loop, so that whoever cannot take it keeps nobody else from theirs.
+            loop.call_soon(self.told, reply)
+            self.told = None
 
 
 class _Batch(NamedTuple):
@@ -58,20 +67,31 @@ class Answering:
 
     async def __call__(self, question: Question) -> Reply:
         """Wait for the answer; `tryLater` where too many wait or none comes in time."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def tell(reply: Reply) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        self.ask(question, tell)
+        return await answer
+
+    def ask(self, question: Question, told: Callable[[Reply], object]) -> None:
+        """As a call, but the answer is told in a later turn of the loop."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._open(loop)
+        waiting = _Waiting(question, told, loop.time())
         if len(self._gathered) >= LONGEST_QUEUE:
             measures.turned_away()
             measures.ocsp_answered(TRY_LATER.result)
-            return TRY_LATER
-        answer: asyncio.Future[Reply] = loop.create_future()
-        self._gathered.append(_Waiting(question, answer, loop.time()))
+            waiting.tell(loop, TRY_LATER)
+            return
+        self._gathered.append(waiting)
         if not self._in_hand and not self._is_about_to_begin:
             # At the end of this turn of the loop, so that all that it has received come along.
             self._is_about_to_begin = True
             loop.call_soon(self._begin, loop)
-        return await answer
 
     def close(self) -> None:
         """Answer the batch in hand, and end the thread."""
@@ -90,7 +110,7 @@ class Answering:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hand over what has gathered."""
         self._is_about_to_begin = False
-        wanted = (one for one in iter(self._next, None) if not one.answer.done())
+        wanted = (one for one in iter(self._next, None) if one.told is not None)
         self._in_hand = list(islice(wanted, LARGEST_BATCH))
         if self._in_hand:
             self._batches.put(_Batch(loop, self._in_hand))
@@ -104,8 +124,7 @@ class Answering:
         if batch.loop is not self._loop:
             return
         for one, reply in zip(batch.members, replies, strict=True):
-            if not one.answer.done():
-                one.answer.set_result(reply)
+            one.tell(batch.loop, reply)
         for result, count in Counter(reply.result for reply in replies).items():
             measures.ocsp_answered(result, count)
         self._in_hand, self._is_about_to_begin = (), True
@@ -121,8 +140,8 @@ class Answering:
         self._looks_after = False
         latest = loop.time() - PATIENCE_SECONDS
         for one in (*self._in_hand, *self._gathered):
-            if one.since <= latest and not one.answer.done():
-                one.answer.set_result(TRY_LATER)
+            if one.since <= latest:
+                one.tell(loop, TRY_LATER)
         if self._in_hand:
             self._look_after(loop)
 

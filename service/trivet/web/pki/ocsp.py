@@ -1,5 +1,7 @@
 """OCSP over HTTP (RFC 6960 appendix A, RFC 5019 sections 5 and 6): plain ASGI, with nothing around it.
 
+(On the port for plain HTTP most requests do not even come so far: `web.pki.connection`.)
+
 Every node may ask about every certificate at any time, so what surrounds other requests (a context, a line in the log,
 a histogram) would cost more than the answer. Requests are counted (`trivet_ocsp_requests_total`).
 """
@@ -10,7 +12,7 @@ import binascii
 import re
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from trivet.authority.metrics import measures
 from trivet.authority.status.replies import MALFORMED, TRY_LATER, Place, Question
@@ -18,7 +20,7 @@ from trivet.pki.ocsp import MAX_REQUEST_BYTES
 from trivet.pki.ocsp_response import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from datetime import datetime
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,7 +37,55 @@ _PATH: Final = re.compile(
 )
 _MEDIA_TYPE: Final = (b"content-type", MEDIA_TYPE.encode())
 _NOT_KEPT: Final = (b"cache-control", b"no-store")
-_Headers = list[tuple[bytes, bytes]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Asked(NamedTuple):
+    """What is known of a request for an answer before its body has come.
+
+    Attributes:
+        place: whom it is sent to.
+        in_path: the request itself where the path holds it (RFC 5019 section 5).
+    """
+
+    place: Place
+    in_path: str | None
+
+    @property
+    def method(self) -> str:
+        """By which it is to be asked."""
+        return "POST" if self.in_path is None else "GET"
+
+    def question(self, body: bytes | None) -> Question | None:
+        """What is asked, given the body; None for what cannot be a request."""
+        request = body if self.in_path is None else _decoded(self.in_path)
+        return None if request is None else Question(self.place, request)
+
+
+def asked_at(path: str) -> Asked | None:
+    """Read a path that was unescaped; None where nobody is asked for the status of certificates."""
+    match = _PATH.fullmatch(path)
+    return None if match is None else Asked(Place(*match.group(1, 2, 3)), match[4])
+
+
+def malformed() -> Reply:
+    """What is answered where there is no question."""
+    measures.ocsp_answered(MALFORMED.result)
+    return MALFORMED
+
+
+def response_to(
+    method: str, given: Iterable[tuple[bytes, bytes]], reply: Reply
+) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the answer to a request by either method, with the headers that were given."""
+    is_got = method == "GET"
+    headers = _caching(reply) if is_got else [_NOT_KEPT]
+    if reply is TRY_LATER:
+        headers.append((b"retry-after", b"5"))
+    if is_got and reply.etag and _is_known(given, reply.etag):
+        return _NOT_MODIFIED, headers, b""
+    length = (b"content-length", str(len(reply.body)).encode())
+    return 200, [_MEDIA_TYPE, *headers, length], reply.body
 
 
 class OcspRoute:
@@ -48,34 +98,16 @@ class OcspRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if match is None:
+        asked = asked_at(scope["path"]) if scope["type"] == "http" else None
+        if asked is None:
             await self.other(scope, receive, send)
-            return
-        method, place, in_path = scope["method"], Place(*match.group(1, 2, 3)), match[4]
-        if method == "POST" and in_path is None:
-            body = await _body(receive)
-            reply = await self._reply(place, body)
-            headers = [_NOT_KEPT]
-        elif method == "GET" and in_path is not None:
-            body = _decoded(in_path)
-            reply = await self._reply(place, body)
-            headers = _caching(reply)
+        elif scope["method"] != asked.method:
+            allowed = (b"allow", asked.method.encode())
+            await _send(send, 405, [allowed, (b"content-length", b"0")], b"")
         else:
-            await _send(send, 405, [(b"allow", b"POST" if in_path is None else b"GET")], b"")
-            return
-        if reply is TRY_LATER:
-            headers.append((b"retry-after", b"5"))
-        if method == "GET" and reply.etag and _is_known(scope, reply.etag):
-            await _send(send, _NOT_MODIFIED, headers, b"")
-        else:
-            await _send(send, 200, [_MEDIA_TYPE, *headers], reply.body)
-
-    async def _reply(self, place: Place, body: bytes | None) -> Reply:
-        if body is None:
-            measures.ocsp_answered(MALFORMED.result)
-            return MALFORMED
-        return await self._answering(Question(place, body))
+            question = asked.question(await _body(receive) if asked.in_path is None else None)
+            reply = malformed() if question is None else await self._answering(question)
+            await _send(send, *response_to(scope["method"], scope["headers"], reply))
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -99,7 +131,7 @@ def _decoded(in_path: str) -> bytes | None:
         return None
 
 
-def _caching(reply: Reply) -> _Headers:
+def _caching(reply: Reply) -> Headers:
     """What RFC 5019 section 6.2 asks for: only what everybody who asks the same may get may be kept."""
     if reply.updates is None or not reply.etag:
         return [_NOT_KEPT]
@@ -121,14 +153,11 @@ def _http_date(moment: datetime) -> bytes:
     return format_datetime(moment, usegmt=True).encode()
 
 
-def _is_known(scope: Scope, etag: str) -> bool:
-    given = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"").decode(
-        "latin-1"
-    )
-    return etag in {tag.strip().removeprefix("W/") for tag in given.split(",")}
+def _is_known(given: Iterable[tuple[bytes, bytes]], etag: str) -> bool:
+    known = next((value for name, value in given if name == b"if-none-match"), b"").decode("latin-1")
+    return etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}
 
 
-async def _send(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-    length = [] if status == _NOT_MODIFIED else [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
