@@ -16,7 +16,7 @@ from tests.faults.service import Service
 from tests.faults.verdict import RECOVERY_BOUND, Verdict, verify
 
 _chance = secrets.SystemRandom()
-ROUNDS = int(os.environ.get("TRIVET_FAULT_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("TRIVET_FAULT_ROUNDS", "9"))
 _STARTS = 3
 _PATIENCE = 60.0
 _REPEATED = 150

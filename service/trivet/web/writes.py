@@ -43,6 +43,12 @@ class JoinedWrites:
             # Not later either: only the real transport tells when whoever reads cannot follow.
             self._flush()
 
+    def write_whole(self, octets: bytes) -> None:
+        """Send an answer that is in one piece."""
+        self._flush()
+        if not self._transport.is_closing():
+            self._transport.write(octets)
+
     def close(self) -> None:
         """Send what waits, then close; who does not close in time has the connection taken away."""
         self._flush()

@@ -131,7 +131,7 @@ def client_context(
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer what the application sees of its peer, and how much it was sent."""
-    length, more = 0, True
+    length, more = 0, scope["path"] != "/early"
     while more:
         event = await receive()
         length, more = length + len(event.get("body", b"")), event.get("more_body", False)
@@ -538,6 +538,15 @@ def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pyt
     with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
         assert slow.recv(12) == b""
+
+
+def test_an_answer_before_the_body_is_no_reason_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as idle:
+        idle.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+        idle.sendall(b"xy")
+        assert idle.recv(1) == b""
 
 
 def test_a_request_may_take_its_time_once_its_headers_came(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ other methods, and whoever does not read the answers that they have.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trivet.authority.status.replies import Reply
     from trivet.web.pki.answering import Answering
+    from trivet.web.writes import JoinedWrites
 
 
 class OcspProtocol(PeerCertificateProtocol):
@@ -76,7 +77,9 @@ class OcspProtocol(PeerCertificateProtocol):
             b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers, *closing)
         ]
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        cast("JoinedWrites", self.transport).write_whole(
+            b"".join((STATUS_LINE[status], *lines, b"\r\n", body))
+        )
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()

@@ -62,6 +62,7 @@ class Asked(NamedTuple):
         return None if request is None else Question(self.place, request)
 
 
+@lru_cache(maxsize=512)
 def asked_at(path: str) -> Asked | None:
     """Read a path that was unescaped; None where nobody is asked for the status of certificates."""
     match = _PATH.fullmatch(path)
