@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from trivet.web.writes import JoinedWrites
+from trivet.web.writes import STALLED_SECONDS, JoinedWrites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,7 +105,9 @@ class PeerCertificateProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the peer's certificate, once: without renegotiation it cannot change."""
-        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
+        self._writes = JoinedWrites(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._writes))
+        self.flow = _Flow(self.transport, self.pipeline)
         self._ending = asyncio.Event()
         over_tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._peer = over_tls.getpeercert(binary_form=True) if over_tls else None
@@ -116,7 +119,11 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def _look_after(self) -> None:
         """See now and then that what is awaited comes; one timer a connection, as one a request would cost more."""
         longest = self.body_seconds if self._is_in_body else self.request_seconds
-        if self._awaited_since is not None and self.loop.time() - self._awaited_since >= longest:
+        if self._awaited_since is not None and self.flow.read_paused:
+            self._awaited_since = self.loop.time()  # nothing can come while nothing is read
+        if self._writes.stalled_seconds() >= STALLED_SECONDS:
+            self.transport.abort()
+        elif self._awaited_since is not None and self.loop.time() - self._awaited_since >= longest:
             # uvicorn waits without end for a first request and for slow headers; connections are not free.
             self.transport.close()
         else:
@@ -125,7 +132,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._glance.cancel()
-        cast("JoinedWrites", self.transport).lost()
+        self._writes.lost()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -146,9 +153,8 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         """Go on; the headers came in time."""
         self._awaited_since, self._is_in_body = self.loop.time(), True
         super().on_headers_complete()
-        if len(self.pipeline) > self.most_ahead:
-            # uvicorn reads on with each answer; a server may close at any time (RFC 9112 section 9.3.2).
-            self.transport.close()
+        if len(self.pipeline) > self.most_ahead:  # of one chunk, small ones
+            self.transport.close()  # as a server may at any time (RFC 9112 section 9.3.2)
 
     def on_message_complete(self) -> None:
         """Go on; nothing is awaited until the request is answered."""
@@ -162,11 +168,24 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        following = self.pipeline.pop() if self.pipeline else None
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if following:
+            self._start_asgi_task(*following)
         elif self._awaited_since is None:
             self._awaited_since = self.loop.time()
+
+
+class _Flow(FlowControl):
+    """uvicorn's, but it reads on only when all is begun that was read; uvicorn's reads more with each answer."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 def _tls_extension(over_tls: ssl.SSLObject, peer: bytes | None) -> dict[str, Any]:

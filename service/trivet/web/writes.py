@@ -15,6 +15,9 @@ FAREWELL_SECONDS: Final = 2.0
 """How long whoever got all may take to close, too. Over TLS that takes a word of theirs (close_notify), and an idle
 client does not listen: asyncio would wait for half a minute, and the end of the service with it."""
 
+STALLED_SECONDS: Final = 60.0
+"""How long whoever reads may take nothing of what waits for them."""
+
 
 class JoinedWrites:
     """What uvicorn takes for a connection's transport: what is written within one turn of the loop goes out together.
@@ -29,12 +32,15 @@ class JoinedWrites:
         self._waiting: list[bytes] = []
         self._octets = 0
         self._parting: asyncio.TimerHandle | None = None
+        self._left: int | None = None
+        self._taken_at = 0.0
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)
 
     def write(self, octets: bytes) -> None:
         """Send, at the end of this turn of the loop at the latest."""
+        self._left = None
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append(octets)
@@ -46,8 +52,17 @@ class JoinedWrites:
     def write_whole(self, octets: bytes) -> None:
         """Send an answer that is in one piece."""
         self._flush()
+        self._left = None
         if not self._transport.is_closing():
             self._transport.write(octets)
+
+    def stalled_seconds(self) -> float:
+        """For how long nothing was taken of what waits, as far as whoever asks now and then can know."""
+        left, now = self._transport.get_write_buffer_size(), self._loop.time()
+        if not left or self._left is None or left < self._left:
+            self._taken_at = now
+        self._left = left
+        return now - self._taken_at
 
     def close(self) -> None:
         """Send what waits, then close; who does not close in time has the connection taken away."""
@@ -62,7 +77,8 @@ class JoinedWrites:
             self._parting.cancel()
 
     def _part(self) -> None:
-        if self._transport.get_write_buffer_size():  # a slow reader of much
+        if self._transport.get_write_buffer_size() and self.stalled_seconds() < STALLED_SECONDS:
+            # A slow reader of much.
             self._parting = self._loop.call_later(FAREWELL_SECONDS, self._part)
         else:
             self._transport.abort()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,14 +23,16 @@ from tests.support.ocsp_world import OcspWorld
 from tests.support.revocation_objects import entry
 from tests.unit.web.service import Service
 
-from trivet.authority.status.replies import TRY_LATER
+from trivet.authority.status.replies import MALFORMED, TRY_LATER
 from trivet.pki.ocsp import MAX_REQUEST_BYTES
 from trivet.pki.revocation import EntryKind
 from trivet.web.app import create_plain_app
 from trivet.web.offload import Offload
 from trivet.web.pki import answering as module
+from trivet.web.pki import ocsp as ocsp_route
 from trivet.web.pki.answering import Answering
 from trivet.web.pki.connection import OcspProtocol
+from trivet.web.pki.ocsp import asked_at
 
 if TYPE_CHECKING:
     import asyncio
@@ -254,6 +258,56 @@ def test_what_is_not_of_the_plainest_kind_goes_by_asgi(port: Port) -> None:
     assert port.ask("DELETE", port.path).status == 405
     assert port.ask("GET", port.path.removesuffix("/ocsp") + ".crt").status == 200
     assert port.by_asgi == 4
+
+
+def test_zeros_before_a_length_disturb_nobody(port: Port) -> None:
+    body = port.body()
+    zeros = port.posted(body).replace(b"Content-Length: ", b"Content-Length: " + b"0" * 4400)
+    with port.wire() as wire:
+        wire.sendall(port.posted(body) + zeros + port.posted(body))
+        assert [said(content(answer)) for answer in answers(wire, 3)] == ["GOOD"] * 3
+    assert port.by_asgi == 1
+
+
+def test_many_that_are_malformed_are_answered_each(port: Port) -> None:
+    with port.wire() as wire:
+        wire.sendall(f"GET {port.path}/! HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 120)
+        assert {content(answer) for answer in answers(wire, 120)} == {MALFORMED.body}
+
+
+def test_what_clients_make_up_is_not_kept() -> None:
+    for number in range(100):
+        asked_at(f"/pki/c/node/00/ocsp/{number}" + "x" * 1000)
+    before = ocsp_route._known.cache_info().currsize
+    asked_at("/pki/c/node/00/ocsp/" + "y" * 1000)
+    assert ocsp_route._known.cache_info().currsize == before
+    assert asked_at("/pki/c/node/00/ocsp") is asked_at("/pki/c/node/00/ocsp")
+
+
+def test_a_connection_that_ended_leaves_nothing_to_be_looked_for(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[OcspProtocol]] = []
+    connected = OcspProtocol.connection_made
+
+    def note(protocol: OcspProtocol, transport: asyncio.Transport) -> None:
+        made.append(weakref.ref(protocol))
+        connected(protocol, transport)
+
+    monkeypatch.setattr(OcspProtocol, "connection_made", note)
+    gc.disable()
+    try:
+        assert said(content(port.ask("POST", port.path, port.body()))) == "GOOD"
+        with port.wire() as wire:
+            wire.sendall(port.posted(port.body()) * 3 + port.posted(port.body())[:-5])
+            answers(wire, 3)
+        port.ask("GET", port.path.removesuffix("/ocsp") + ".crt")  # whose loop has had a turn since
+        until = time.monotonic() + 5
+        while [one for one in made[:2] if one() is not None] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert [one() for one in made[:2]] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_whoever_went_away_disturbs_nobody(port: Port) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -131,6 +132,8 @@ def client_context(
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer what the application sees of its peer, and how much it was sent."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.6)
     length, more = 0, scope["path"] != "/early"
     while more:
         event = await receive()
@@ -530,6 +533,67 @@ def answered_of(ahead: int) -> int:
 def test_whoever_asks_far_ahead_of_the_answers_is_not_listened_to() -> None:
     assert answered_of(100) == 101
     assert answered_of(1000) < 1000
+
+
+def test_whoever_sends_much_ahead_and_reads_is_only_slowed_down() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000)
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as eager:
+        sending = threading.Thread(target=eager.sendall, args=(request * 400,))
+        sending.start()
+        found = bytearray()
+        while found.count(b"HTTP/1.1 200") < 400 and (received := eager.recv(1 << 16)):
+            found += received
+        sending.join()
+    assert found.count(b"HTTP/1.1 200") == found.count(b'"length": 60000') == 400
+
+
+def test_what_is_not_read_yet_is_not_called_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
+    asked = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
+    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as eager:
+        eager.sendall(asked % b"/slow" + asked % b"/" + (asked % b"/")[:9])
+        time.sleep(0.1)
+        eager.sendall((asked % b"/")[9:])
+        found = bytearray()
+        while received := eager.recv(1 << 16):
+            found += received
+    assert found.count(b"HTTP/1.1 200") == 3
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", id="and stays"),
+        pytest.param(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n" * 2, id="and wants more"),
+        pytest.param(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", id="and closes"),
+    ],
+)
+@pytest.mark.parametrize(("pause", "given_up"), [(0.0, False), (1.2, True)])
+def test_whoever_takes_nothing_of_an_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, asked: bytes, pause: float, *, given_up: bool
+) -> None:
+    for module in ("trivet.web.tls", "trivet.web.writes"):
+        monkeypatch.setattr(f"{module}.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(writes, "FAREWELL_SECONDS", 0.1)
+    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.3)
+    monkeypatch.setattr(sys.modules[__name__], "UPLOAD", 16 * 1024 * 1024)  # more than sockets hold
+    with serving(None, "uvloop") as port, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        slow.settimeout(5)
+        slow.connect(("127.0.0.1", port))
+        slow.sendall(asked)
+        time.sleep(pause)
+        assert (received_of(slow) < UPLOAD) is given_up
+
+
+def received_of(wire: socket.socket) -> int:
+    """How much of one answer comes, read slowly."""
+    length = 0
+    with suppress(ConnectionResetError):
+        while length < UPLOAD and (received := wire.recv(1 << 16)):
+            length += len(received)
+            time.sleep(0.004)
+    return length
 
 
 def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

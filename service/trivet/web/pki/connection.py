@@ -9,7 +9,7 @@ other methods, and whoever does not read the answers that they have.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from trivet.authority.status.replies import Reply
     from trivet.web.pki.answering import Answering
-    from trivet.web.writes import JoinedWrites
+
+
+_MOST_DIGITS: Final = 5  # of a length; there may be as many zeros as a client likes
 
 
 class OcspProtocol(PeerCertificateProtocol):
@@ -47,13 +49,21 @@ class OcspProtocol(PeerCertificateProtocol):
 
     def _is_plain(self, cycle: RequestResponseCycle, asked: Asked) -> bool:
         scope, headers = cycle.scope, dict(cycle.scope["headers"])
+        length = headers.get(b"content-length", b"0")
         return (
             scope["method"] == asked.method
             and b"transfer-encoding" not in headers
-            and int(headers.get(b"content-length", b"0")) <= MAX_REQUEST_BYTES
+            and len(length) <= _MOST_DIGITS
+            and int(length) <= MAX_REQUEST_BYTES
             and not cycle.waiting_for_100_continue
             and not self.flow.write_paused
         )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; what refers to each other would have to be looked for."""
+        super().connection_lost(exc)
+        self._awaited = self.cycle = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def on_message_complete(self) -> None:
         """Go on; what awaited its body is asked."""
@@ -65,11 +75,13 @@ class OcspProtocol(PeerCertificateProtocol):
     def _ask(self, cycle: RequestResponseCycle, asked: Asked) -> None:
         question = asked.question(bytes(cycle.body))
         if question is None:
-            self._answer(cycle, malformed())
+            self.loop.call_soon(self._answer, cycle, malformed())
         else:
             self._answering.ask(question, partial(self._answer, cycle))
 
     def _answer(self, cycle: RequestResponseCycle, reply: Reply) -> None:
+        if cycle.disconnected:
+            return
         scope = cycle.scope
         status, headers, body = response_to(scope["method"], scope["headers"], reply)
         closing = () if cycle.keep_alive else ((b"connection", b"close"),)
@@ -77,9 +89,7 @@ class OcspProtocol(PeerCertificateProtocol):
             b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers, *closing)
         ]
         cycle.response_started = cycle.response_complete = True
-        cast("JoinedWrites", self.transport).write_whole(
-            b"".join((STATUS_LINE[status], *lines, b"\r\n", body))
-        )
+        self._writes.write_whole(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()

@@ -32,6 +32,7 @@ MAX_AGE_SECONDS: Final = 300
 """How long caches on the way may hold an answer: for so long a revocation may be hidden from those behind them."""
 
 _NOT_MODIFIED: Final = 304
+_LONGEST_KNOWN: Final = 256  # characters: a place, with the longest name that a cluster may have
 _PATH: Final = re.compile(
     r"/pki/([a-z0-9.-]{1,63})/([a-z-]{1,20})/([0-9a-f]{2,64})/ocsp(?:/(.*))?", re.DOTALL
 )
@@ -62,11 +63,18 @@ class Asked(NamedTuple):
         return None if request is None else Question(self.place, request)
 
 
-@lru_cache(maxsize=512)
 def asked_at(path: str) -> Asked | None:
     """Read a path that was unescaped; None where nobody is asked for the status of certificates."""
+    # Those of POST are few, and asked for again and again; what a client makes up is not kept.
+    return _known(path) if len(path) <= _LONGEST_KNOWN else _asked(path)
+
+
+def _asked(path: str) -> Asked | None:
     match = _PATH.fullmatch(path)
     return None if match is None else Asked(Place(*match.group(1, 2, 3)), match[4])
+
+
+_known: Final = lru_cache(maxsize=512)(_asked)
 
 
 def malformed() -> Reply:
