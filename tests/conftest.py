@@ -57,11 +57,6 @@ def pytest_configure() -> None:
     sys.addaudithook(_refuse_outside_world)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for a process that they started, or ended."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Mark every secret that tests mint, and search the logs of what they started when all is over."""

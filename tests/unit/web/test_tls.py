@@ -510,12 +510,21 @@ def test_a_connection_that_does_not_ask_in_time_is_closed(
         assert idle.recv(1) == b""
 
 
-def test_an_empty_line_after_an_answer_is_no_reason_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("asked", "later"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n", id="an empty line"),
+        pytest.param(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", b"xy", id="the body"),
+    ],
+)
+def test_what_comes_after_an_answer_and_begins_no_request_is_no_reason_to_stay(
+    monkeypatch: pytest.MonkeyPatch, asked: bytes, later: bytes
+) -> None:
     monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
     with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as idle:
-        idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.sendall(asked)
         assert idle.recv(4096).startswith(b"HTTP/1.1 200")
-        idle.sendall(b"\r\n")
+        idle.sendall(later)
         assert idle.recv(1) == b""
 
 
@@ -602,15 +611,6 @@ def test_a_body_that_does_not_come_to_its_end_is_not_waited_for(monkeypatch: pyt
     with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
         assert slow.recv(12) == b""
-
-
-def test_an_answer_before_the_body_is_no_reason_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PeerCertificateProtocol, "request_seconds", 0.2)
-    with serving(None, "uvloop") as port, socket.create_connection(("127.0.0.1", port), timeout=5) as idle:
-        idle.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
-        assert idle.recv(4096).startswith(b"HTTP/1.1 200")
-        idle.sendall(b"xy")
-        assert idle.recv(1) == b""
 
 
 def test_a_request_may_take_its_time_once_its_headers_came(monkeypatch: pytest.MonkeyPatch) -> None:
